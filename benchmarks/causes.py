@@ -1,9 +1,10 @@
 """Watch jobs that are slow in one known way, and healthy ones, and see which cause is named first.
 
-    python -m benchmarks.causes [--seconds 10] [--rounds 1] [--only KIND] [--verbose]
+    python -m benchmarks.causes [--seconds 10] [--rounds 1] [--only KIND] [--other-user] [--verbose]
 
 Prints a confusion matrix: a row for each job, a column for each cause named first. Needs root (mounts, control groups)
-and two processors; other load on the machine makes it harder. Exit status 1 if fewer than nine in ten of the slow jobs
+and two processors; other load on the machine makes it harder. With --other-user jobs and watcher are an unprivileged
+user's. Exit status 1 if fewer than nine in ten of the slow jobs
 have the right cause, or a healthy one has any.
 """
 
@@ -71,9 +72,9 @@ class Data(NamedTuple):
     pixels: Path
 
 
-def make_data(directory: Path, count: int = 300, pixels: int = 4096) -> Data:
-    """Make photographs, a store of them, and pixels to map (48 kB each)."""
-    photos = drawn_photos(directory / "photos", count, "384-640")
+def make_data(directory: Path, photos: Path | None = None, pixels: int = 4096) -> Data:
+    """Make photographs unless there are some, a store of them, and pixels to map (48 kB each)."""
+    photos = photos or drawn_photos(directory / "photos", 300, "384-640")
     store, array = directory / "photos.lmdb", directory / "pixels.npy"
     tiering.convert(photos, store, to="lmdb")
     made = np.lib.format.open_memmap(array, "w+", np.uint8, (pixels, 128, 128, 3))
@@ -83,7 +84,7 @@ def make_data(directory: Path, count: int = 300, pixels: int = 4096) -> Data:
 
 
 @contextmanager
-def job(kind: str, data: Data, work: Path) -> Iterator[int]:
+def job(kind: str, data: Data, work: Path, *, other_user: bool = False) -> Iterator[int]:
     """Run a job, and give its pid once it trains."""
     with ExitStack() as stack:
         (own := work / "data").mkdir()
@@ -104,6 +105,10 @@ def job(kind: str, data: Data, work: Path) -> Iterator[int]:
             drop([data.pixels])
             prefix, hold = stack.enter_context(memory_group())
         words = [*prefix, sys.executable, "-m", "benchmarks.slow_jobs", kind, own, cache]
+        if other_user:
+            words.append("--other-user")
+            for directory in (work, own, cache):
+                directory.chmod(0o777)
         process = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True)
         stack.callback(_ended, process)
         if process.stdout is None or process.stdout.readline() != "ready\n":
@@ -120,12 +125,16 @@ def _ended(process: subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
-def watched(kind: str, data: Data, seconds: float) -> tuple[list[Cause], TraceProfile]:
+def watched(kind: str, data: Data, seconds: float, *, other_user: bool = False) -> tuple[list[Cause], TraceProfile]:
     """Run a job, watch it, and return the causes named, with the profile of the trace."""
     with tempfile.TemporaryDirectory(prefix="causes-") as name:
         trace = Path(name) / "trace.parquet"
-        with job(kind, data, Path(name)) as pid:
-            watch(pid, trace, seconds=seconds)
+        with job(kind, data, Path(name), other_user=other_user) as pid:
+            if other_user:
+                words = [sys.executable, "-m", "benchmarks.other_user", pid, trace, seconds]
+                subprocess.run(list(map(str, words)), check=True, stdout=subprocess.DEVNULL)
+            else:
+                watch(pid, trace, seconds=seconds)
         profile = tiering.profile_trace(trace)
     known = sum(path.stat().st_size for path in data.few.rglob("*.jpg")) if kind == "cache that thrashes" else None
     return causes(profile.waiting, profile, dataset_bytes=known), profile
@@ -151,14 +160,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", action="append", choices=list(RIGHT))
+    parser.add_argument("--other-user", action="store_true", help="run and watch the jobs as an unprivileged user")
     parser.add_argument("--verbose", action="store_true", help="print all that was seen of each job")
     options = parser.parse_args()
     named: list[tuple[str, str | None]] = []
     with tempfile.TemporaryDirectory(prefix="causes-data-") as name:
+        Path(name).chmod(0o755)
         data = make_data(Path(name))
         for _ in range(options.rounds):
             for kind in options.only or RIGHT:
-                found, profile = watched(kind, data, options.seconds)
+                found, profile = watched(kind, data, options.seconds, other_user=options.other_user)
                 named.append((kind, found[0].name if found else None))
                 print(
                     f"{kind}: {', '.join(f'{each.name} ({each.evidence})' for each in found) or 'no cause'}", flush=True

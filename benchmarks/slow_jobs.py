@@ -1,6 +1,6 @@
 """Training loops that are slow in one known way, and healthy ones, for benchmarks/causes.py and its test.
 
-    python -m benchmarks.slow_jobs KIND DATA CACHE
+    python -m benchmarks.slow_jobs KIND DATA CACHE [--other-user]
 
 DATA holds images/, which may be on a slow mount, photos.lmdb and pixels.npy. Prints "ready" once the first batches are
 there, and then trains until it is stopped.
@@ -21,17 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
 
 import tiering
+from benchmarks.other_user import become_other
 
 BATCH = 16
 SIDE = 64
 
 
-class Images(Dataset):
+class Images:
     """Image files, each read and turned into a tensor by a function."""
 
     def __init__(self, directory: Path, load: Callable[[Path], Any], repeat: int = 1) -> None:
@@ -45,16 +44,15 @@ class Images(Dataset):
         return self._load(self._paths[index])
 
 
-def read(path: Path) -> torch.Tensor:
+def read(path: Path) -> int:
     """Read a file, without any work on it."""
-    return torch.tensor(len(path.read_bytes()))
+    return len(path.read_bytes())
 
 
-def decode(path: Path) -> torch.Tensor:
+def decode(path: Path) -> np.ndarray:
     """Read and decode an image, as a training would."""
     with Image.open(io.BytesIO(path.read_bytes())) as image:
-        pixels = np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-    return torch.from_numpy(pixels.copy())
+        return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)).copy()
 
 
 class Locked:
@@ -63,7 +61,7 @@ class Locked:
     def __init__(self) -> None:
         self._lock = multiprocessing.Lock()
 
-    def __call__(self, path: Path) -> torch.Tensor:
+    def __call__(self, path: Path) -> np.ndarray:
         with self._lock:
             return decode(path)
 
@@ -87,7 +85,7 @@ class EvictingCache:
         self._directory, self._most = directory, most
         self._kept: OrderedDict[Path, Path] = OrderedDict()
 
-    def __call__(self, path: Path) -> torch.Tensor:
+    def __call__(self, path: Path) -> int:
         kept = self._kept.pop(path, None)
         if kept is None:
             kept = self._directory / f"{path.parent.name}-{path.name}"
@@ -98,8 +96,13 @@ class EvictingCache:
         return read(kept)
 
 
-def torch_batches(dataset: Dataset, workers: int, *, collate: Any = None) -> Iterator[Any]:
+def torch_batches(dataset: Any, workers: int, *, collate: Any = None) -> Iterator[Any]:
     """Yield batches of shuffled epochs without end."""
+    # Imported here: it takes seconds, which jobs without it need not wait.
+    import torch  # noqa: PLC0415
+    from torch.utils.data import DataLoader  # noqa: PLC0415
+
+    torch.set_num_threads(1)
     loader = DataLoader(
         dataset, BATCH, shuffle=True, num_workers=workers, collate_fn=collate, persistent_workers=workers > 0
     )
@@ -124,7 +127,7 @@ def mapped_pages(path: Path) -> Iterator[Any]:
             yield [pages[dice.randrange(len(pages) // 4096) * 4096] for _ in range(256)], held[0]
 
 
-class Crops(Dataset):
+class Crops:
     """Random crops of mapped pixels, with some work on each."""
 
     def __init__(self, path: Path) -> None:
@@ -133,7 +136,9 @@ class Crops(Dataset):
     def __len__(self) -> int:
         return len(self._pixels)
 
-    def __getitem__(self, index: int) -> torch.Tensor:
+    def __getitem__(self, index: int) -> Any:
+        import torch  # noqa: PLC0415
+
         left = random.randrange(16)
         pixels = torch.from_numpy(self._pixels[index, left : left + 112].astype(np.float32))
         return torch.nn.functional.interpolate(pixels.permute(2, 0, 1)[None], (SIDE, SIDE), mode="bicubic")[0]
@@ -214,6 +219,14 @@ JOBS: dict[str, tuple[Callable[[Path, Path], Iterable[Any]], Training]] = {
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     found, training = JOBS[sys.argv[1]]
+    if "--other-user" in sys.argv:
+        # A first batch imports everything here; what workers import, they import in processes of their own.
+        import secrets  # noqa: F401
+
+        np.random.default_rng(0)
+        begun = iter(found(Path(sys.argv[2]), Path(sys.argv[3])))
+        next(begun)
+        del begun
+        become_other()
     training.on(found(Path(sys.argv[2]), Path(sys.argv[3])))

@@ -21,9 +21,10 @@ from typing import Final, Literal
 
 from tiering.advice.bill import room_usd
 from tiering.advice.catalog import Tier, tier_named
+from tiering.advice.hour_price import HOUR_USD
 from tiering.advice.job import Job
 from tiering.advice.option import Option
-from tiering.advice.ranking import HOUR_USD, MOST_BUSY
+from tiering.advice.ranking import MOST_BUSY
 from tiering.advice.wear import life_years
 from tiering.errors import UsageError
 from tiering.units import MONTH_SECONDS

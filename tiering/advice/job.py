@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from tiering.advice.bill import MONTH_DAYS, Terms
-from tiering.advice.ranking import HOUR_USD, MONTHS
+from tiering.advice.hour_price import HOUR_USD
+from tiering.advice.ranking import MONTHS
 from tiering.errors import UsageError
 from tiering.literals import OriginalFiles, ReadsFrom
 from tiering.system.machine import usable_cores

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, get_args
 
+from tiering.advice.hour_price import HOUR_USD
 from tiering.advice.option import Option
 from tiering.literals import AnyFormat
 from tiering.units import MONTH_SECONDS, format_count, format_percent, format_usd
 
-#: Default cost of an hour of waiting of one node, USD: about one rented training GPU.
-HOUR_USD: Final = 2.0
 #: Differences in total cost below 1 USD or 5 % are not worth waiting for; then the faster option wins.
 SLACK_USD: Final = 1.0
 SLACK_SHARE: Final = 0.05

@@ -41,6 +41,7 @@ def cached(
     ram: int | str = 0,
     force: bool = False,
     shared_group: bool = False,
+    trace: str | os.PathLike[str] | None = None,
 ) -> CachedStore:
     """Put a cache on a local disk in front of a dataset, shared by all processes that name the same directory.
 
@@ -52,6 +53,7 @@ def cached(
             emptied when the last process closes it.
         force: Accept a directory on a network file system.
         shared_group: Let the group of a new directory use it; by default only its owner can.
+        trace: A directory in which to record every read of the origin, as a trace: see docs/serving.md.
 
     Returns:
         A store of the same samples. Close it after use.
@@ -70,7 +72,7 @@ def cached(
     bound, ram_bound = (parse_capacity(each) if isinstance(each, str) else each for each in (size, ram))
     disk = CacheDirectory(Path(directory or default_directory()).absolute(), bound, force=force, shared=shared_group)
     memory = open_memory(disk.path, ram_bound) if ram_bound else None
-    return CachedStore(open_store(origin) if isinstance(origin, str | os.PathLike) else origin, disk, memory)
+    return CachedStore(open_store(origin) if isinstance(origin, str | os.PathLike) else origin, disk, memory, trace)
 
 
 class CachedStore(StoreBase):
@@ -89,6 +91,7 @@ class CachedStore(StoreBase):
         origin: Any store that is not a cache.
         disk: The directory of the cache, shared by all processes and jobs that use it.
         memory: A directory in memory, for units that do not fit on the disk.
+        trace: As for `cached`.
 
     Raises:
         MachineError: If the dataset's slot table does not fit into the cache, or the cache cannot be written.
@@ -96,10 +99,16 @@ class CachedStore(StoreBase):
 
     _filler: Filler
 
-    def __init__(self, origin: Store, disk: CacheDirectory, memory: CacheDirectory | None = None) -> None:
+    def __init__(
+        self,
+        origin: Store,
+        disk: CacheDirectory,
+        memory: CacheDirectory | None = None,
+        trace: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.location, self.manifest, self.index = origin.location, origin.manifest, origin.index
         self.block, self.fields = origin.block, origin.fields
-        self._runs = CachedRuns(origin.runs, lambda run: CachedStore(run, disk, memory))
+        self._runs = CachedRuns(origin.runs, lambda run: CachedStore(run, disk, memory, trace))
         self.runs: Mapping[str, Store] = self._runs
         self.selection = selection_of(origin)
         self._given, self._selected = origin, shared_selection(origin)
@@ -108,7 +117,7 @@ class CachedStore(StoreBase):
         self._shape = shape_of(origin.manifest)
         self.views = self._shape is None
         self.disk, self.memory = disk, memory
-        self._origin = Origin(kept)
+        self._trace, self._origin = trace, Origin(kept, trace)
         self._units = CacheUnits(self._sizes, samples_in(CACHE_UNIT_BYTES, kept.manifest))
         self._join(0)
         self._begin()
@@ -119,7 +128,7 @@ class CachedStore(StoreBase):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as the arguments of `cached`."""
         ram = self.memory.size if self.memory else 0
-        return partial(cached, ram=ram, force=True), (self._given, self.disk.size, self.disk.path)
+        return partial(cached, ram=ram, force=True, trace=self._trace), (self._given, self.disk.size, self.disk.path)
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: a sample may be in the cache or at the origin."""
@@ -211,6 +220,7 @@ class CachedStore(StoreBase):
         """Close files, maps and connections. Referenced views stay valid, and the cached data stays."""
         self._own()
         self._filler.close()
+        self._origin.close()
         for level in self.levels:
             level.close()
         self._extents.close()

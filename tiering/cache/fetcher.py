@@ -74,10 +74,11 @@ class Fetcher:
 
     Args:
         url: The origin.
+        told: Called with each range that was read, the bytes that came, and how long that took, s.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, told: Callable[[Span, int, float], None] | None = None) -> None:
+        self._url, self._told = url, told
         # Only remote requests are hedged and repeated: on a local disk, that would add load and not help.
         self._remote = "://" in url
         self.traffic = Traffic()
@@ -188,12 +189,14 @@ class Fetcher:
 
     async def _asked(self, span: Span) -> memoryview:
         self.traffic.requests += 1
-        slow = asyncio.get_running_loop().call_later(NOTICE_SECONDS, say_waiting, span[0])
+        slow, began = asyncio.get_running_loop().call_later(NOTICE_SECONDS, say_waiting, span[0]), time.monotonic()
         try:
             data = memoryview(await self._ask(span))
         finally:
             slow.cancel()
         self.traffic.bytes += len(data)
+        if self._told:
+            self._told(span, len(data), time.monotonic() - began)
         return data
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
 from typing import TYPE_CHECKING
 
 import google_crc32c
@@ -13,6 +14,7 @@ import numpy as np
 from tiering.arrays import IndexArray
 from tiering.cache.cached_datasets import DatasetNotes
 from tiering.cache.fetcher import Fetcher, Span
+from tiering.cache.origin_record import OriginRecord
 from tiering.errors import StoreError, UsageError
 from tiering.storage.location import Location
 from tiering.store.columns import damaged
@@ -61,13 +63,20 @@ class Origin:
 
     Args:
         store: Any Store that is not a cache.
+        trace: A directory in which to record what is read.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, trace: str | os.PathLike[str] | None = None) -> None:
         self.store = store
+        self._record = OriginRecord(store, trace) if trace is not None else None
         self._whole = unselected(store)
         self._folder = _as_folder(self._whole)
-        self.fetcher = Fetcher(store.location.url)
+        self.fetcher = Fetcher(store.location.url, self._record.add_range if self._record else None)
+
+    def close(self) -> None:
+        """Finish the trace."""
+        if self._record:
+            self._record.close()
 
     def notes(self, units: CacheUnits) -> DatasetNotes:
         """Return the notes of a new cache of this store, whose samples are cached in `units`."""
@@ -109,7 +118,10 @@ class Origin:
         """
         spans = self._spans(samples)
         if spans is None:
+            began = time.monotonic()
             found = await self.fetcher.in_thread(self.store.read, samples)
+            if self._record:
+                self._record.add_samples(samples, time.monotonic() - began)
             return [self._checked(each, at) for each, at in zip(found, samples.tolist(), strict=True)]
         parts: list[Buffer] = [b""] * len(samples)
         await asyncio.gather(*(self._part(span, members, samples, parts) for span, members in spans))

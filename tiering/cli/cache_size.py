@@ -69,7 +69,8 @@ def size(
 
 def _profile(source: Path) -> Profile:
     from tiering.trace.profile import profile_trace
-    from tiering.workload.profile import Profile, is_profile, read_profile
+    from tiering.workload.profile import Profile, read_profile
+    from tiering.workload.profile_mark import is_profile
 
     if is_profile(source):
         return read_profile(source)

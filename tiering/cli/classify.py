@@ -47,11 +47,11 @@ def classify(
 
     Example: `tiering classify train.strace`
     """
-    # Imported here so that `tiering --help` does not wait for Polars and scikit-learn.
+    # Imported here so that `tiering --help` does not wait for Polars.
     from tiering.trace.profile import profile_trace
     from tiering.workload.causes import causes
     from tiering.workload.classifier import load_model
-    from tiering.workload.profile import is_profile
+    from tiering.workload.profile_mark import is_profile
     from tiering.workload.verdict import classify as judge
 
     with status(f"Reading {source}"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.advice.ranking import HOUR_USD
+from tiering.advice.hour_price import HOUR_USD
 from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice, Lenient, OfCloud, TraceColumns
 from tiering.cli.output import JsonFlag, emit_json, note, solver_aside, status
 from tiering.errors import UsageError

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tiering.advice.ranking import HOUR_USD
+from tiering.advice.hour_price import HOUR_USD
 from tiering.cli.choices import Catalog, Epochs, HourPrice, Lenient, Ram, TraceColumns
 from tiering.cli.output import note, status
 from tiering.errors import UsageError

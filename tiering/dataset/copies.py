@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-from scipy import special
 
 from tiering.dataset.estimates import CONFIDENCE, EstimatedValue, FileSample
 from tiering.dataset.tree_reads import Tree
@@ -29,6 +28,8 @@ def copies(sample: FileSample, tree: Tree) -> EstimatedValue:
     if sample.complete:
         extra = sum(len(group) - 1 for group in groups)
         return EstimatedValue.known(extra / count if count else 0.0, count)
+    from scipy import special  # noqa: PLC0415 - takes 0.1 s
+
     weight = sample.weight
     files = float(weight.sum())
     # The chance that two files are both in the sample is about the product of their chances.

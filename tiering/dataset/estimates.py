@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import special
 
 from tiering.arrays import FloatArray
 
@@ -259,11 +258,15 @@ def _positive(value: float, variance: float, freedom: float, sample: int, least:
 
 def student_t(freedom: float) -> float:
     """Return how many standard errors reach from a figure to each end of its interval, by Student's t."""
+    from scipy import special  # noqa: PLC0415 - takes 0.1 s, and a complete count has no interval
+
     return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def _beta(successes: float, trials: float) -> tuple[float, float]:
     """Return Clopper and Pearson's interval of a share. The counts need not be integers."""
+    from scipy import special  # noqa: PLC0415 - as above
+
     tail = (1 - CONFIDENCE) / 2
     failures = trials - successes
     low = float(special.betaincinv(successes, failures + 1, tail)) if successes > 0 else 0.0

@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import correlate1d
 
 from tiering.arrays import AnyArray
 
@@ -84,6 +83,8 @@ def _check(one: Pixels8, other: Pixels8) -> None:
 
 def _windowed(values: AnyArray) -> AnyArray:
     """Return the mean of the window around each pixel."""
+    from scipy.ndimage import correlate1d  # noqa: PLC0415 - takes 0.1 s
+
     away = np.arange(-_RADIUS, _RADIUS + 1, dtype=np.float64)
     weights = np.exp(-(away**2) / (2 * _SIGMA**2))
     weights /= weights.sum()

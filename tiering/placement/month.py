@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tiering.advice.ranking import HOUR_USD
+from tiering.advice.hour_price import HOUR_USD
 from tiering.errors import UsageError
 from tiering.units import MONTH_SECONDS, format_seconds
 

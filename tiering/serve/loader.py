@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,7 @@ from tiering.serve.pieces import OnError, PieceMaker
 from tiering.serve.prefetch import announced_ahead, openers_of, windows_ahead
 from tiering.serve.ranks import Even, Ranks
 from tiering.serve.ready_images import ReadyImages
+from tiering.serve.recording import recorder_of
 from tiering.serve.served_samples import Servable, ServedSamples
 from tiering.serve.states import State
 from tiering.serve.weights import Weighting, Weights
@@ -83,6 +85,7 @@ class Loader:
         prefetch: Bytes to stay ahead of the consumer: they are announced to the kernel, and read and decoded if the
             loader works on threads.
         threads: Threads that read, decode and transform; by default the usable cores.
+        trace: A directory in which to record every sample served, as a trace: see docs/serving.md.
 
     Raises:
         ValueError: For a value out of range, or a choice that does not exist.
@@ -115,6 +118,7 @@ class Loader:
         on_error: OnError = "raise",
         prefetch: int = PREFETCH_BYTES,
         threads: int | None = None,
+        trace: str | os.PathLike[str] | None = None,
     ) -> None:
         at_least_one("prefetch", prefetch)
         if threads is not None:
@@ -167,6 +171,7 @@ class Loader:
             self.store, self._maker, batch_size, self._ready, transform, collate, self._threads, prefetch,
             decode=self._decode,
         )  # fmt: skip
+        self._recorder = recorder_of(self.store, fields, trace)
 
     def __repr__(self) -> str:
         return f"Loader({self.store!r}, batch_size={self.batch_size}, {self._iterations!r})"
@@ -174,11 +179,17 @@ class Loader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.close(error)
 
-    def close(self) -> None:
-        """Close the store if the loader opened it; a store that was handed in stays open."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Finish the trace, and close the store if the loader opened it; a store that was handed in stays open.
+
+        Args:
+            error: What ended the training early, for the trace.
+        """
+        if self._recorder:
+            self._recorder.close(error)
         if self._served.owned:
             self.store.close()
 
@@ -267,6 +278,8 @@ class Loader:
                 self._skipped += len(outcome.filled)
                 if first + number * step == padded:
                     outcome = replace(outcome, padding=1)  # noqa: PLW2901 - the same batch
+                if self._recorder:
+                    self._recorder.add(outcome.indices, len(outcome.indices))
             yield outcome
         epoch.ended = True
 

@@ -15,6 +15,7 @@ from tiering.cache.stats import CacheStats, stats_of
 from tiering.serve.drawn_index import DrawnIndex
 from tiering.serve.faults import named
 from tiering.serve.field_reads import FieldReads
+from tiering.serve.recording import recorder_of
 from tiering.serve.served_samples import Servable, ServedSamples
 from tiering.serve.shared_counts import SharedCounts
 from tiering.serve.torch_processes import Handover, plain
@@ -36,10 +37,16 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
             the same in every epoch. By default the item is (bytes, label), or (array, label) from a store of pixels.
         fields: Fields to read with the images, for the transform. Without a transform, the item is then a dict of
             image, label, and these fields by name.
+        trace: A directory in which to record every sample that is read, as a trace: see docs/serving.md.
     """
 
     def __init__(
-        self, store: Servable, transform: Callable[[Sample], Any] | None = None, *, fields: Sequence[str] = ()
+        self,
+        store: Servable,
+        transform: Callable[[Sample], Any] | None = None,
+        *,
+        fields: Sequence[str] = (),
+        trace: str | os.PathLike[str] | None = None,
     ) -> None:
         served = ServedSamples.of(store)
         #: An EpochSampler draws from `source`: the mixture, if there is one.
@@ -47,6 +54,7 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
         self._transform = transform
         self._fields = FieldReads(self.store, fields, decode=False)
         self._counts, self._handover = SharedCounts(self.store), Handover()
+        self._recorder = recorder_of(self.store, fields, trace)
 
     @property
     def classes(self) -> list[str]:
@@ -86,6 +94,8 @@ class StoreDataset(Dataset[Any]):  # type: ignore[misc]
         at = as_indices(indices, len(self.store))
         self._fields.announce(at)
         images = self.store.read(at)
+        if self._recorder:
+            self._recorder.add(at, len(at))
         labels = self.store.index.label[at].tolist()
         keys = map(os.fsdecode, self.store.index.keys(at))
         parts = zip(images, labels, keys, self._fields.samples(at), at.tolist(), strict=True)

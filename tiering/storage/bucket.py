@@ -22,10 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import fsspec
-
 from tiering.errors import MachineError, UsageError
-from tiering.storage.objects import ObjectFiles
 from tiering.storage.patience import attempt_seconds, remote_seconds
 from tiering.storage.urls import WEB
 
@@ -63,6 +60,11 @@ def file_system(url: str) -> tuple[Any, str]:
 
     Raises the drivers' own errors: use it within remote_errors.
     """
+    # Local files, which are all that most commands touch, need neither.
+    import fsspec  # noqa: PLC0415
+
+    from tiering.storage.objects import ObjectFiles  # noqa: PLC0415
+
     if scheme_of(url) in GOOGLE + AZURE:
         bucket = open_bucket(url, "for buckets of Google and Azure")
         scheme, _, path = url.partition("://")

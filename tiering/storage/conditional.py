@@ -14,12 +14,9 @@ import uuid
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from fsspec.asyn import get_loop, sync
-
 from tiering.errors import MachineError, StoreError, UsageError
 from tiering.storage.bucket import AZURE, GOOGLE, S3, call_s3, file_system, key_of, open_bucket, scheme_of, within_time
 from tiering.storage.failures import code_of
-from tiering.storage.objects import again
 
 _MARK: Final = "tiering-write"
 
@@ -117,6 +114,8 @@ class _S3:
         self._bucket = path.partition("/")[0]
 
     def get(self) -> tuple[bytes, str]:
+        from fsspec.asyn import sync  # noqa: PLC0415 - local files need no fsspec
+
         async def ask() -> tuple[bytes, str]:
             found = await self._system._call_s3("get_object", Bucket=self._bucket, Key=self._key)  # noqa: SLF001 - of s3fs, for coroutines
             return await found["Body"].read(), found["ETag"]
@@ -173,6 +172,10 @@ class _Obstore:
         self._key = key_of(url)
 
     def get(self) -> tuple[bytes, str]:
+        from fsspec.asyn import get_loop, sync  # noqa: PLC0415 - as above
+
+        from tiering.storage.objects import again  # noqa: PLC0415
+
         module, store = self._bucket.module, self._bucket.store
 
         async def ask() -> tuple[bytes, str]:

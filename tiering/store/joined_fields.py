@@ -88,11 +88,16 @@ class JoinedRuns(StoreBase):
     Args:
         whole: The concatenation.
         field: A field whose values are bytes.
+
+    Attributes:
+        parts: The values in each part; None where it lacks the field.
+        begins: As those of the concatenation.
     """
 
     def __init__(self, whole: ConcatStore, field: Field) -> None:
         self._whole, self._field = whole, field
-        self._runs = [part.runs.get(field.name) for part in whole.parts]
+        self.begins = whole.begins
+        self.parts = [part.runs.get(field.name) for part in whole.parts]
         self.location, self.manifest = whole.location, whole.manifest
         self.index = replace(
             whole.index,
@@ -100,7 +105,7 @@ class JoinedRuns(StoreBase):
             offset=self._column("offset", -1),
             crc32c=self._column("crc32c", 0),
         )
-        there = [run for run in self._runs if run is not None]
+        there = [run for run in self.parts if run is not None]
         self.views = all(run.views for run in there)
         self.block = max(run.block for run in there)
 
@@ -114,34 +119,34 @@ class JoinedRuns(StoreBase):
     def read(self, indices: IndexArray, out: PixelArray | None = None) -> Images:  # noqa: ARG002 - values are bytes
         """Return values in the given order."""
         found: list[Buffer] = [b""] * len(indices)
-        for part, places, numbers in parts_of(self._whole.begins, as_indices(indices, len(self))):
-            if run := self._runs[part]:
+        for part, places, numbers in parts_of(self.begins, as_indices(indices, len(self))):
+            if run := self.parts[part]:
                 for place, value in zip(places.tolist(), run.read(numbers), strict=True):
                     found[place] = value
         return found
 
     def announce(self, indices: IndexArray) -> None:
         """Announce that these values will be read soon."""
-        for part, _, numbers in parts_of(self._whole.begins, inside(indices, len(self))):
-            if run := self._runs[part]:
+        for part, _, numbers in parts_of(self.begins, inside(indices, len(self))):
+            if run := self.parts[part]:
                 run.announce(numbers)
 
     @property
     def resident(self) -> bool:
         """Whether nothing needs to be announced to any part."""
-        return all(run.resident for run in self._runs if run)
+        return all(run.resident for run in self.parts if run)
 
     def byte_ranges(self, indices: IndexArray) -> None:
         """Return None: the values are in the files of several stores."""
 
     def files(self) -> list[Path]:
         """Return the local files of all parts."""
-        return [path for run in self._runs if run for path in run.files()]
+        return [path for run in self.parts if run for path in run.files()]
 
     def _column(self, name: str, lacking: int) -> Any:
         dtype = np.uint32 if name == "crc32c" else np.int64
         columns: list[AnyArray] = [
             getattr(run.index, name) if run is not None else np.broadcast_to(np.array(lacking, dtype), (len(part),))
-            for run, part in zip(self._runs, self._whole.parts, strict=True)
+            for run, part in zip(self.parts, self._whole.parts, strict=True)
         ]
         return JoinedColumn(columns)

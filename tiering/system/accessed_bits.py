@@ -16,7 +16,8 @@ from tiering.system.process_maps import plain_path
 #: A map of a file in /proc/PID/smaps: its rights and path, and what is resident and referenced of it, in KiB.
 _MAP: Final = re.compile(
     rb"^[0-9a-f]+-[0-9a-f]+ ([rwxsp-]{4}) [0-9a-f]+ \S+ \d+ +(/[^\n]*)\n"
-    rb"(?:(?!Rss:)[^\n]*\n)*Rss: +(\d+) kB\n(?:(?!Referenced:)[^\n]*\n)*Referenced: +(\d+) kB",
+    rb"(?:(?!Rss:)[^\n]*\n)*Rss: +(\d+) kB\n(?:(?!Referenced:)[^\n]*\n)*Referenced: +(\d+) kB"
+    rb"(?:\n(?!FilePmdMapped:|[0-9a-f]+-)[^\n]*)*(?:\nFilePmdMapped: +(\d+) kB)?",
     re.MULTILINE,
 )
 #: What /proc/PID/clear_refs understands: the bits of mapped files.
@@ -24,19 +25,24 @@ _OF_FILES: Final = b"3"
 
 
 class UsedMap(NamedTuple):
-    """A mapped file. resident, used: B of it in the process's memory, and B used since the bits were cleared."""
+    """A mapped file.
+
+    resident, used: B of it in the process's memory, and B used since the bits were cleared. huge: B that are mapped in
+    pieces of 2 MiB, with one page fault each.
+    """
 
     path: str
     resident: int
     used: int
+    huge: int
 
 
 def used_maps(pid: int) -> list[UsedMap]:
     """Return the mapped files of a process; none if it is gone. Raises PermissionError."""
     text = read_bytes(f"/proc/{pid}/smaps") or b""
     return [
-        UsedMap(plain_path(path), int(resident) * 1024, int(used) * 1024)
-        for _, path, resident, used in _MAP.findall(text)
+        UsedMap(plain_path(path), int(resident) * 1024, int(used) * 1024, int(huge or 0) * 1024)
+        for _, path, resident, used, huge in _MAP.findall(text)
     ]
 
 

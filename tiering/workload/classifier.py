@@ -20,7 +20,7 @@ from tiering.errors import ModelError
 from tiering.storage.output_file import output_file
 from tiering.text import shown
 from tiering.workload.features import FEATURE_NAMES
-from tiering.workload.forest import read_forest
+from tiering.workload.forest import Forest, read_forest, trained, untrained
 from tiering.workload.label import WORKLOADS
 from tiering.workload.skops_archive import Archive, items, mapping, open_archive, plain
 
@@ -40,7 +40,7 @@ class Model:
     """A classifier of feature vectors.
 
     Attributes:
-        estimator: A scikit-learn classifier whose classes are the positions in WORKLOADS.
+        estimator: A classifier whose classes are the positions in WORKLOADS: a Forest, or one of scikit-learn.
         medians: The median of each feature over the corpus, without NaN, float64; a typical trace, for explanations.
         temperature: Above 0; below 1 it sharpens the estimator's probabilities (Guo et al., ICML 2017, section 4.2).
         figures: Its quality on families of programs outside its training, from train.evaluate_model.
@@ -65,21 +65,23 @@ def save_model(model: Model, path: str | Path) -> None:
     """Write a model file, which appears complete or not at all.
 
     Args:
-        model: The model, such as one from `train_model`.
+        model: The model, such as one from `train_model`: its estimator is a Forest, or a forest of scikit-learn.
         path: The file. An existing one is replaced.
 
     Raises:
+        ValueError: It has more trees, nodes or levels than a model file may have.
         OSError: The file cannot be written.
 
     Example:
         >>> tiering.save_model(tiering.train_model(seed=1), "mine.skops")  # doctest: +SKIP
     """
+    forest = model.estimator if isinstance(model.estimator, Forest) else trained(model.estimator)
     document = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
         "features": list(FEATURE_NAMES),
         "workloads": list(WORKLOADS),
-        "estimator": model.estimator,
+        "estimator": untrained(forest),
         "medians": model.medians,
         "temperature": model.temperature,
         "figures": dict(model.figures),
@@ -91,7 +93,7 @@ def save_model(model: Model, path: str | Path) -> None:
 def load_model(path: str | Path | None = None) -> Model:
     """Read a model file, which may come from an untrusted source.
 
-    No object that the file names is created. A new forest is built from its arrays, after they were checked.
+    No object that the file names is created. A new forest is made of its arrays, after they were checked.
 
     Args:
         path: A file that `tiering model train` wrote; None for the model that ships with tiering.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.label import Workload, label
+
+if TYPE_CHECKING:
+    from tiering.trace.trace_profile import TraceProfile
 
 #: Names of the features, in the order of the vector.
 FEATURE_NAMES: tuple[str, ...] = (

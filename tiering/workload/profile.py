@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,8 +12,6 @@ from tiering.errors import DatasetError, ProfileError
 from tiering.notebook import Shown, Summary
 from tiering.storage.output_file import write_output
 from tiering.trace.trace_profile import TraceProfile
-
-_SNIFFED: Final = 4096
 
 
 class Profile(Shown, BaseModel):
@@ -74,16 +72,6 @@ def profile_at(path: str | Path, *, reencoded: bool = False) -> Profile:
             str(path), expected="a directory of images or a profile.json", found="nothing", action="Check the path."
         )
     return read_profile(path)
-
-
-def is_profile(path: str | Path) -> bool:
-    """Return whether a file is a profile.json, judging by its beginning. Raises OSError."""
-    if Path(path).is_dir():
-        return False
-    # Some trace formats are JSON as well, so the first brace is not enough.
-    with Path(path).open("rb") as file:
-        start = file.read(_SNIFFED).lstrip()
-    return start.startswith(b"{") and b'"tiering-profile"' in start
 
 
 def read_profile(path: str | Path) -> Profile:

@@ -27,9 +27,10 @@ TRUSTED_TYPES: Final[tuple[str, ...]] = (
     "sklearn.tree._tree.Tree",
 )
 
-#: The other types: numbers, texts, NumPy arrays and their containers.
-_PLAIN: Final = frozenset(
-    [f"builtins.{name}" for name in ("dict", "list", "tuple", "str", "int", "float", "bool", "NoneType")]
+#: These, and the other types: numbers, texts, NumPy arrays and their containers.
+_KNOWN: Final = frozenset(
+    [*TRUSTED_TYPES]
+    + [f"builtins.{name}" for name in ("dict", "list", "tuple", "str", "int", "float", "bool", "NoneType")]
     + [f"numpy.{name}" for name in ("ndarray", "int64", "float64")]
 )
 
@@ -158,11 +159,10 @@ def _array_of(data: bytes) -> AnyArray:
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise ValueError(f"format {version}")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
         raise ValueError(f"{dtype} and shape {shape} in {len(data):,} bytes")
-    file.seek(0)
-    return np.asarray(np.load(file, allow_pickle=False))
+    return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
 
 
 def _foreign(content: object) -> set[str]:
@@ -172,7 +172,7 @@ def _foreign(content: object) -> set[str]:
     while left:
         each = left.pop()
         if isinstance(each, dict):
-            if "__loader__" in each and _type_of(each) not in _PLAIN.union(TRUSTED_TYPES):
+            if "__loader__" in each and _type_of(each) not in _KNOWN:
                 found.add(_type_of(each))
             left += each.values()
         elif isinstance(each, list):

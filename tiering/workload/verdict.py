@@ -100,9 +100,11 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
         chances = dict.fromkeys(WORKLOADS, even)
         notes = [reason, *_lacking(trace), *_of_reading(trace)]
         return Verdict(workload="inconclusive", probability=even, probabilities=chances, facts=[], notes=notes)
-    chosen = model or shipped()
+    decided = is_decided(trace)
+    # Reading the model that ships takes longer than the verdict.
+    chosen = None if decided else model or shipped()
     vector = features(trace)
-    found = judge(trace, chosen.probabilities(vector[None, :])[0])
+    found = judge(trace, _as_defined(trace) if chosen is None else chosen.probabilities(vector[None, :])[0])
     best, sure, chances_of = found.best, found.sure, found.chances
     notes = _limits(trace)
     if found.lacking is not None:
@@ -118,12 +120,11 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     elif WORKLOADS[best] == "read-once":
         notes.append("A single pass over the data: it may be one epoch of several, if the program trains.")
     notes.extend(near(trace))
-    decided = is_decided(trace)
     return Verdict(
         workload=WORKLOADS[best] if found.conclusive else "inconclusive",
         probability=sure,
         probabilities={name: float(chance) for name, chance in zip(WORKLOADS, chances_of, strict=True)},
-        facts=defined_facts(trace, WORKLOADS[best]) if decided else facts(chosen, vector, best),
+        facts=defined_facts(trace, WORKLOADS[best]) if chosen is None else facts(chosen, vector, best),
         whole=decided,
         notes=notes,
     )

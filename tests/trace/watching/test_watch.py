@@ -86,7 +86,7 @@ def test_the_pages_of_a_mapped_file_that_a_running_job_touches_are_the_reads_of_
     reads = reads_of(tmp_path / "t", big)
     assert sorted(reads["offset"]) == [page * PAGE for page in range(0, PAGES, 3)]
     assert set(reads["size"]) == {PAGE}
-    assert {source.name for source in made.sources if source.used} >= {"page faults", "byte totals"}
+    assert {source.name for source in made.sources if source.used} >= {"page faults"}
     assert made.status is None
     assert "it was watched from outside, which shows a part of a run" in profile_trace(tmp_path / "t").gaps
 
@@ -177,20 +177,6 @@ def test_a_file_that_is_read_on_and_on_has_offsets(big, tmp_path):
     assert placed["offset"][0] == 0
     assert (placed["offset"] + placed["size"])[:-1].to_list() == placed["offset"][1:].to_list()
     assert placed["size"].sum() > 0.5 * big.stat().st_size
-
-
-def test_what_a_trace_cannot_show_is_missing(big, tmp_path):
-    several = (
-        COLD.split("mapped", maxsplit=1)[0]
-        + "for _ in range(20): os.preadv(file.fileno(), [bytearray(4_000_000)], 4096)"
-    )
-    watch(command(several, big), tmp_path / "t")
-    profile = profile_trace(tmp_path / "t", dataset_bytes=8_000_000)
-    assert profile.bytes_read == pytest.approx(80_000_000, rel=0.02)
-    if profile.opens is None:
-        assert (profile.opens_per_file, profile.whole_file_share) == (None, None)
-    assert profile.epochs == pytest.approx(10, rel=0.02)
-    assert not profile.whole
 
 
 def test_ctrl_c_leaves_a_whole_trace(big, tmp_path):
@@ -303,10 +289,11 @@ for page in range(2_000):
     mapped[page * 4096]
 print("warm", flush=True)
 sys.stdin.readline()
-for epoch in range(5):
+for epoch in range(3):
     for page in range(0, 2_000):
         mapped[page * 4096]
-        time.sleep(0.0004)
+        time.sleep(0.0002)
+time.sleep(1.5)
 """
 
 
@@ -317,7 +304,27 @@ def test_epochs_over_a_map_that_stays_in_memory_are_counted_by_accessed_bits(big
         made = watch(process.pid, tmp_path / "t", warm_maps=True, on_look=lambda _: begin(process))
     assert "accessed bits" in {source.name for source in made.sources if source.used}
     reads = reads_of(tmp_path / "t", big)
-    assert 4 * PAGES * PAGE <= reads["size"].sum() <= 6 * PAGES * PAGE
+    assert 2.4 * PAGES * PAGE <= reads["size"].sum() <= 3.6 * PAGES * PAGE
     profile = profile_trace(tmp_path / "t")
     assert profile.mapped_seen
-    assert profile.epochs == pytest.approx(5, rel=0.2)
+    assert profile.epochs == pytest.approx(3, rel=0.2)
+
+
+def test_another_user_sees_the_bytes_of_children_once(unprivileged):
+    assert unprivileged["children"]["bytes_read"] == pytest.approx(7_000_000, abs=1_000)
+    assert unprivileged["children"]["bytes_written"] == pytest.approx(500_000, abs=1_000)
+
+
+def test_what_another_user_cannot_see_is_missing_and_not_zero(unprivileged):
+    found = unprivileged["pread"]
+    assert found["bytes_read"] == pytest.approx(20 * 4_000_000, rel=0.01)
+    assert {found[name] for name in ("opens", "opens_per_file", "files", "unique", "coverage")} == {None}
+    assert found["reads"] in range(20, 30)
+    # From the bytes read and those of the dataset.
+    assert found["epochs"] == pytest.approx(10, rel=0.01)
+    assert found["reread_share"] == pytest.approx(0.9, abs=0.01)
+
+
+def test_another_user_sees_where_a_file_is_read_on_and_on(unprivileged):
+    found = unprivileged["on_and_on"]
+    assert found["unplaced"] < 0.3 * found["bytes_read"]

@@ -17,6 +17,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 NOBODY = 65534
@@ -63,6 +64,8 @@ def forked(work: Callable[[], None], *, as_nobody: bool = True) -> tuple[int, in
             drop_privileges()
         os.read(reading, 1)
         work()
+        # What a process read before its end can only be seen until then.
+        os.read(reading, 1)
         os._exit(0)
     os.close(reading)
     return pid, writing
@@ -74,10 +77,39 @@ def touch_every_third_page(file: Path) -> None:
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         with mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
             mapped.madvise(mmap.MADV_RANDOM)
-            time.sleep(0.2)
             for at in range(0, len(mapped), 3 * PAGE):
                 mapped[at]
-            time.sleep(0.2)
+
+
+def read_in_children(file: Path, output: Path) -> None:
+    """Read 2 MB, and 1 MB in each of five children one after another; write half of one."""
+    _read(file, 2_000_000)
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            _read(file, 1_000_000)
+            os._exit(0)
+        os.waitpid(child, 0)
+    output.write_bytes(bytes(500_000))
+
+
+def _read(file: Path, size: int) -> None:
+    with file.open("rb", buffering=0) as opened:
+        opened.read(size)
+
+
+def read_at_places(file: Path) -> None:
+    """Read 4 MB 20 times with pread, which moves no position."""
+    with file.open("rb", buffering=0) as opened:
+        for _ in range(20):
+            os.pread(opened.fileno(), 4_000_000, 4_096)
+
+
+def read_on_and_on(file: Path) -> None:
+    """Read a file slowly from its start to its end."""
+    with file.open("rb", buffering=0) as opened:
+        while opened.read(100_000):
+            time.sleep(0.02)
 
 
 def main() -> None:
@@ -85,22 +117,35 @@ def main() -> None:
     directory = Path(sys.argv[1])
     big = directory / "big"
     mapped = [forked(lambda: touch_every_third_page(big), as_nobody=nobody) for nobody in (False, True, True)]
+    children = forked(lambda: read_in_children(big, directory / "out"))
+    at_places, on_and_on = forked(lambda: read_at_places(big)), forked(lambda: read_on_and_on(big))
     of_root = forked(lambda: None, as_nobody=False)
     from tiering.errors import TieringError  # noqa: PLC0415
     from tiering.trace.profile import profile_trace  # noqa: PLC0415
+    from tiering.trace.watching.observation import Observation  # noqa: PLC0415
     from tiering.trace.watching.watch import watch  # noqa: PLC0415
 
     def watched(job: tuple[int, int], name: str) -> dict[str, object]:
         pid, begin = job
-        os.write(begin, b"!")
         trace = directory / f"{name}.parquet"
-        made = watch(pid, trace)
+
+        moved = []
+
+        def let_begin_and_end(look: Observation) -> None:
+            moved.append(len(look.events))
+            is_done = len(moved) > 2 and any(moved[1:]) and moved[-1] == 0
+            if len(moved) == 1 or is_done:
+                with suppress(BrokenPipeError):
+                    os.write(begin, b"!")
+
+        made = watch(pid, trace, on_look=let_begin_and_end)
         os.waitpid(pid, 0)
-        profile = profile_trace(trace)
-        return {
-            "bytes_read": profile.bytes_read,
+        profile = profile_trace(trace, dataset_bytes=8_000_000)
+        figures = ("bytes_read", "bytes_written", "reads", "opens", "opens_per_file", "files", "coverage", "epochs")
+        return {name: getattr(profile, name) for name in figures} | {
             "unique": profile.unique_bytes_read,
-            "opens": profile.opens,
+            "unplaced": profile.bytes_unplaced,
+            "reread_share": profile.reread_share,
             "sources": {source.name: source.reason for source in made.sources},
             "notes": made.notes,
         }
@@ -112,6 +157,8 @@ def main() -> None:
         watch(of_root[0], None, seconds=0.1)
     except TieringError as error:
         found["of_root"] = {"error": str(error), "exit_code": error.exit_code}
+    found |= {"children": watched(children, "children"), "pread": watched(at_places, "pread")}
+    found["on_and_on"] = watched(on_and_on, "on_and_on")
     forbid_perf_events()
     found["seccomp"] = watched(mapped[2], "seccomp")
     print(json.dumps(found))

@@ -158,7 +158,9 @@ def _read_directory(directory: Path, path: Path, *, lenient: bool, others: Seque
     found: dict[str, list[Path]] = {}
     aside: list[Path] = []
     for file in sorted(_below(directory)):
-        reader = _reader_in(file, path / file.relative_to(directory))
+        # A recording that was killed may leave an unfinished file under a temporary name.
+        unfinished = file.name.startswith(".") and file.suffix == ".tmp"
+        reader = None if unfinished else _reader_in(file, path / file.relative_to(directory))
         if reader is None:
             aside.append(file)
         else:
@@ -184,7 +186,10 @@ def _read_directory(directory: Path, path: Path, *, lenient: bool, others: Seque
     ]
     of_runs = {file for threads in runs.values() for file in threads.values()}
     alone = {file: each for file, each in damage.items() if file not in of_runs}
-    streams += [possible(reader.read(file, each), each) for file, each in alone.items()]
+    if reader is captured.READER:
+        streams += [captured.read_parts(parts, alone) for parts in captured.recordings(alone)]
+    else:
+        streams += [possible(reader.read(file, each), each) for file, each in alone.items()]
     left_out = Damage(path, name, lenient)
     left_out.complete = True
     names = sorted([*(str(file.relative_to(directory)) for file in aside), *others])

@@ -1,8 +1,13 @@
-"""Traces recorded by `tiering trace` and `tiering watch`: Parquet files in the event schema."""
+"""Traces recorded by `tiering trace`, `tiering watch`, a loader or a cache: Parquet files in the event schema.
+
+A loader writes parts (see trace/recording.py). Those of one process follow each other, so they are read one after
+another, and only the last one can say that the process ended by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -10,16 +15,19 @@ from pydantic import ValidationError
 
 from tiering.errors import from_os_error
 from tiering.storage.local import plainly_named
+from tiering.text import shown
 from tiering.trace.completeness import Completeness
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.parquet_writer import FAILED, GAPS, MISSING, SHOWS, WAITING, WHOLE
-from tiering.trace.readers.base import Damage, Reader, shows
+from tiering.trace.readers.base import Damage, Reader, possible, shows
 from tiering.trace.waiting import Waiting
 
 _MAGIC = b"PAR1"
 _BATCH = 1 << 17
 #: Most digits of a process number.
 _LONGEST = 10
+#: The name of a part: what the parts of one recording share, and the number of the part.
+_PART = re.compile(r"(?P<recording>\d+-[0-9a-f]{12})-(?P<number>\d{5,9})\.parquet")
 _NOT_NOTED = (
     "This trace was recorded by a version of tiering that did not record how runs end, so the verdict on the whole run "
     "is a forecast. Record it again to judge the run."
@@ -40,10 +48,14 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
 def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     try:
         table = pl.scan_parquet(path, glob=False)
-        if dict(table.collect_schema()) != dict(EVENT_SCHEMA):
+        columns = dict(table.collect_schema())
+        if columns.get("op") == pl.String:
+            # A recording is written without Polars, which alone knows enumerations.
+            table, columns["op"] = table.cast({"op": EVENT_SCHEMA["op"]}), EVENT_SCHEMA["op"]
+        if columns != dict(EVENT_SCHEMA):
             damage.at(
                 1,
-                f"columns {', '.join(table.collect_schema().names()[:8])}",
+                f"columns {', '.join([*columns][:8])}",
                 expected="the columns of tiering trace",
                 unit="column",
             )
@@ -72,11 +84,38 @@ def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     damage.failed |= {int(number): "it failed" for number in numbers if number.isdigit() and len(number) < _LONGEST}
 
 
+def recordings(files: Iterable[Path]) -> list[list[Path]]:
+    """Group files that are to be read one after another: the parts of a recording, by number; others are alone."""
+    found: dict[tuple[Path, str], list[Path]] = {}
+    for file in files:
+        part = _PART.fullmatch(file.name)
+        found.setdefault((file.parent, part["recording"] if part else file.name), []).append(file)
+    return [sorted(parts, key=_number) for parts in found.values()]
+
+
+def _number(file: Path) -> int:
+    part = _PART.fullmatch(file.name)
+    return int(part["number"]) if part else 0
+
+
+def read_parts(parts: Sequence[Path], damage: Mapping[Path, Damage]) -> Iterator[pl.DataFrame]:
+    """Yield the events of a file, or of the parts of a recording in order. damage: where each of them reports."""
+    due = 0
+    for file in parts:
+        yield from possible(read(file, damage[file]), damage[file])
+        if file != parts[-1]:
+            damage[file].complete = True  # the next part goes on
+        if _PART.fullmatch(file.name):
+            if (number := _number(file)) != due:
+                damage[file].gaps.append(f"the part before {shown(file.name)} is missing")
+            due = number + 1
+
+
 READER = Reader(
     "tiering",
-    "a trace of tiering trace",
+    "a trace of tiering trace, a loader or a cache",
     "file",
     sniff,
     read,
-    shows("times durations operations sizes offsets names processes opens closes", partly="end"),
+    shows("times operations sizes offsets names processes", partly="durations opens closes end"),
 )

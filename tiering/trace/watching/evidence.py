@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import NamedTuple
@@ -23,6 +24,8 @@ from tiering.trace.watching.warm_maps import WarmMaps
 
 #: The share of the bytes read whose places may be unknown while it is still told what was touched.
 _UNPLACED = 0.05
+#: s of processor time that a source takes at a look for few events.
+_OF_A_LOOK = 0.003
 
 
 class Found(NamedTuple):
@@ -44,6 +47,8 @@ class Evidence:
         self._open = ExitStack()
         #: The files that were read at unknown places, with their sizes.
         self._somewhere: dict[str, int | None] = {}
+        #: s of processor time that the sources took for the number of events, beyond what a look takes.
+        self.for_events = 0.0
         self._moved = self._nameless = self._reads = self._writes = 0
         self._faults = open_page_faults(tree, files)
         self._calls = open_system_calls(tree, files, with_maps=not isinstance(self._faults, PageFaultSource))
@@ -62,7 +67,10 @@ class Evidence:
         parts, counted = [NO_EVENTS], [NO_EVENTS]
         mapped = 0
         for source in self.sources:
+            before = time.process_time()
             found = source.take(replace(look, events=pl.concat(counted)))
+            if source is self._calls or source is self._faults:
+                self.for_events += max(0.0, time.process_time() - before - _OF_A_LOOK)
             if len(found):
                 parts.append(found)
                 if source.counted:

@@ -99,6 +99,11 @@ class Recorder:
                 f"The watcher looked every {self._pace.slowest:.1f} s at the slowest, so as to use no more than "
                 f"{format_percent(SHARE)} of one core."
             )
+        if self.share > SHARE * 1.1 and self._pace.for_events > 0.5 * self._pace.used:
+            notes.append(
+                f"The watcher used {format_percent(self.share, digits=1)} of one core, mostly for the many calls and "
+                "page faults of the job, which looking less often does not lower."
+            )
         if self._processes.tells_waits is False:
             notes.append("The system does not say what sleeping threads wait for (/proc/PID/wchan and syscall).")
         if self._processes.hidden:
@@ -194,8 +199,8 @@ class Recorder:
 
     @contextmanager
     def _costing(self, what: str) -> Iterator[None]:
-        before = self._pace.used
+        before, events = self._pace.used, self._evidence.for_events
         try:
             yield
         finally:
-            self._pace.did(what, self._pace.used - before)
+            self._pace.did(what, self._pace.used - before, self._evidence.for_events - events)

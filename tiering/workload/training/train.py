@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tiering.workload import classifier
 from tiering.workload.classifier import Model
 from tiering.workload.features import features
+from tiering.workload.forest import trained
 from tiering.workload.label import WORKLOADS, label
 from tiering.workload.training.corpus import RECORDED, Example, examples, recorded
 from tiering.workload.verdict import is_decided, judge, moves_data, no_ground
@@ -118,7 +119,7 @@ def _fitted(table: _Table, seed: int) -> Model:
         _TREES, min_samples_leaf=_LEAF, max_features=0.5, class_weight="balanced", random_state=seed
     )
     forest.fit(table.vectors, table.workloads)
-    return Model(forest, np.nanmedian(table.vectors, axis=0), _TEMPERATURE)
+    return Model(trained(forest), np.nanmedian(table.vectors, axis=0), _TEMPERATURE)
 
 
 def _figures(table: _Table, seed: int) -> dict[str, float]:
