@@ -35,7 +35,7 @@ from tiering.trace import intervals
 from tiering.trace.capture import record
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.profile import profile_events
-from tiering.trace.recording.strace import FLAGS
+from tiering.trace.capturing.strace import FLAGS
 
 ROUNDS = 5
 READS = 10_000

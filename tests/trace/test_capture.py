@@ -18,11 +18,11 @@ import pytest
 
 from tiering.errors import MachineError, TraceError, UsageError
 from tiering.trace.capture import record
+from tiering.trace.capturing.strace import ASKED
 from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.strace_calls import CALLS, STATS
 from tiering.trace.readers.strace_unnamed import UNNAMED
-from tiering.trace.recording.strace import ASKED
 from tiering.workload.verdict import classify
 
 LOOP = """
@@ -124,7 +124,7 @@ def test_the_kernel_records_what_strace_sees(tmp_path):
 
 def test_calls_that_come_too_fast_are_counted_as_lost(tmp_path, files, monkeypatch):
     monkeypatch.setattr("tiering.system.call_recorder._RING", 4096)
-    monkeypatch.setattr("tiering.trace.recording.tracepoints._PAUSE", 0.3)
+    monkeypatch.setattr("tiering.trace.capturing.tracepoints._PAUSE", 0.3)
     made = record(["sh", "-c", f"cat {files}/*"], tmp_path / "t", backend="tracepoints")
     assert made.status == 0
     profile = profile_trace(tmp_path / "t")

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from tiering.errors import MachineError, UsageError, from_os_error
 from tiering.literals import Tracer
-from tiering.trace.recording.dftracer import record_dftracer
-from tiering.trace.recording.running import Backend, Run, UnavailableError
-from tiering.trace.recording.strace import record_strace
-from tiering.trace.recording.tracepoints import record_tracepoints
+from tiering.trace.capturing.dftracer import record_dftracer
+from tiering.trace.capturing.running import Backend, Run, UnavailableError
+from tiering.trace.capturing.strace import record_strace
+from tiering.trace.capturing.tracepoints import record_tracepoints
 from tiering.units import counted, format_percent
 
 #: In the order of choice. DFTracer is lighter than strace, but a verdict on the whole run needs what it does not see.

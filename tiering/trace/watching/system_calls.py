@@ -9,7 +9,7 @@ import polars as pl
 from tiering.system.call_recorder import CallRecorder
 from tiering.system.process_files import link_of, threads_of
 from tiering.system.process_tree import TreeLook
-from tiering.trace.recording.kernel_calls import KernelCalls
+from tiering.trace.capturing.kernel_calls import KernelCalls
 from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.observation import SourceUse
 from tiering.trace.watching.source import NO_EVENTS, Look, Source, Unavailable

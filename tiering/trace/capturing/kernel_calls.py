@@ -15,12 +15,12 @@ import numpy as np
 from tiering.system import call_records as records
 from tiering.system.bpf import records_of
 from tiering.system.inherited_files import open_files_of
+from tiering.trace.capturing.kernel_words import MAKES_RING, RING, WORDS, Row, how_it_ended, path_in, signed
+from tiering.trace.capturing.real_names import without_links
 from tiering.trace.readers.base import Damage
 from tiering.trace.readers.processes import File, OpenFile, Process
 from tiering.trace.readers.strace_calls import CALLS
 from tiering.trace.readers.strace_state import Calls, Line, advance
-from tiering.trace.recording.kernel_words import MAKES_RING, RING, WORDS, Row, how_it_ended, path_in, signed
-from tiering.trace.recording.real_names import without_links
 
 _HERE = -100  # AT_FDCWD
 _FD = 0xFFFFFFFF

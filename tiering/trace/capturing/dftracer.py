@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tiering.errors import MachineError
 from tiering.system.signals import passing_on
-from tiering.trace.recording.running import Run, UnavailableError, exit_status
+from tiering.trace.capturing.running import Run, UnavailableError, exit_status
 
 _LIBRARY_ALONE = (
     "DFTracer only sees calls of the C library, so the verdict on the whole run is a forecast. Record the run with "

@@ -15,7 +15,7 @@ from pathlib import Path
 from tiering.system.inherited_files import processor_seconds
 from tiering.system.page_fault_events import PageFaultEvents, attached_to
 from tiering.system.signals import passing_on
-from tiering.trace.recording.running import Run, UnavailableError, exit_status, kernel_counts
+from tiering.trace.capturing.running import Run, UnavailableError, exit_status, kernel_counts
 
 #: The calls that strace's reader understands (strace_calls.CALLS), without those that only describe a file.
 ASKED = (
@@ -80,10 +80,10 @@ def record_strace(command: Sequence[str], to: Path, work: Path) -> Run:
 
 def _converted(reading: int, pid: int, faults: PageFaultEvents | None, to: Path, work: Path) -> tuple[Run, int]:
     """Turn strace's text into events as it arrives. Return them without a status, and the length of the text in B."""
+    from tiering.trace.capturing.mapped_reads import MappedReads  # noqa: PLC0415
     from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers import strace  # noqa: PLC0415
     from tiering.trace.readers.base import Damage, byte_blocks_of  # noqa: PLC0415
-    from tiering.trace.recording.mapped_reads import MappedReads  # noqa: PLC0415
 
     text_bytes = 0
 

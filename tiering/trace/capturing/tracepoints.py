@@ -19,7 +19,7 @@ from tiering.system.call_recorder import CallRecorder
 from tiering.system.inherited_files import exists
 from tiering.system.page_fault_events import PageFaultEvents, attached_to
 from tiering.system.signals import passing_on
-from tiering.trace.recording.running import Run, UnavailableError, exit_status, kernel_counts
+from tiering.trace.capturing.running import Run, UnavailableError, exit_status, kernel_counts
 from tiering.units import counted
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def _recorded(
     to: Path,
     work: Path,
 ) -> Run:
+    from tiering.trace.capturing.kernel_calls import KernelCalls  # noqa: PLC0415
+    from tiering.trace.capturing.mapped_reads import MappedReads  # noqa: PLC0415
     from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers.base import Damage  # noqa: PLC0415
-    from tiering.trace.recording.kernel_calls import KernelCalls  # noqa: PLC0415
-    from tiering.trace.recording.mapped_reads import MappedReads  # noqa: PLC0415
 
     calls, events = KernelCalls(time.time() - time.monotonic()), TraceWriter(work)
     mapped = MappedReads(process.pid, faults, events)
