@@ -77,7 +77,7 @@ class KernelCalls:
             self._handlers |= {records.NUMBERS[name]: handler for name in names}
 
     def start(self, pid: int, directory: str) -> None:
-        """Expect a process that was forked in a directory, and whose own calls begin with its exec."""
+        """Expect a process in a directory, whose own calls begin with its exec."""
         self._unborn.add(pid)
         self._directories[pid], self._threads[pid] = directory, 1
 
