@@ -192,6 +192,17 @@ def test_classify_prints_causes_and_gives_no_workload_for_a_profilers_trace():
     assert [cause["name"] for cause in verdict["causes"]] == ["workers"]
 
 
+def test_a_profile_keeps_where_a_job_waits_and_the_report_shows_it(tmp_path):
+    profile, page = tmp_path / "profile.json", tmp_path / "report.html"
+    tiering.write_profile(tiering.Profile(traces=[tiering.profile_trace(KINETO)]), profile)
+    (kept,) = tiering.read_profile(profile).traces
+    assert [cause.name for cause in tiering.causes(kept.waiting, kept)] == ["workers"]
+    tiering.write_report(profile, page)
+    assert re.search(
+        r"Where the job waits.*<strong>workers</strong>: The training loop spends", page.read_text(), re.DOTALL
+    )
+
+
 @pytest.mark.parametrize("kind", ["slow opens", "memory"])
 def test_the_first_cause_of_a_slow_job_is_the_right_one(kind, tmp_path):
     data = benchmark.make_data(tmp_path, FIXTURES / "images", 1024)

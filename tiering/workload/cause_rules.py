@@ -96,9 +96,12 @@ def of_loader(waiting: Waiting, seen: Seen) -> Iterator[Cause]:
     if not seen.is_slow:
         return
     yield from _of_storage(waiting, seen)
-    if loader.lock >= MATTERS and (waiting.accelerator_busy is None or seen.starved is not None):
-        text = f"{percent(loader.lock)} of the {seen.who} time is spent waiting for a lock that another one holds."
-        yield named("lock", loader.lock, text)
+    # Each release of a lock wakes one that waits for it. Where processors are short, it then queues, often in vain.
+    held = loader.lock / (1.0 - loader.queued) if loader.queued < 1 else 0.0
+    if held >= MATTERS and (waiting.accelerator_busy is None or seen.starved is not None):
+        queued = ", where it does not queue for a processor," if loader.queued >= FED else ""
+        text = f"{percent(held)} of the {seen.who} time{queued} is spent waiting for a lock that another one holds."
+        yield named("lock", held, text)
     if seen.starved is not None and loader.processor >= BUSY and waiting.cores is not None:
         spare = waiting.cores - waiting.demand
         text = (
