@@ -228,5 +228,7 @@ if __name__ == "__main__":
         begun = iter(found(Path(sys.argv[2]), Path(sys.argv[3])))
         next(begun)
         del begun
+        for cached in Path(sys.argv[3]).iterdir():
+            cached.unlink()
         become_other()
     training.on(found(Path(sys.argv[2]), Path(sys.argv[3])))
