@@ -108,12 +108,18 @@ def watch(
         emit = around.enter_context(_json_lines(aside=starts)) if json else None
         if live or (live is None and sys.stderr.isatty() and not starts and not json):
             around.enter_context(view.shown())
-        elif starts and sys.stderr.isatty():
-            note("The command has this terminal. To see it live, type in another one: tiering watch PID")
+            hint = False
+        else:
+            hint = starts and sys.stderr.isatty()
 
         def look(seen: Observation) -> None:
+            nonlocal hint
             tally.add(seen)
             view.refresh()
+            if hint and seen.processes:
+                number = seen.processes[0].pid
+                note(f"The command has this terminal. To see it live, in another one: tiering watch {number}")
+                hint = False
             if emit is not None and (progress := tally.progress()) is not None:
                 emit(progress, "look")
 
@@ -216,7 +222,7 @@ def _conclude(watched: Watched, waits: list[Cause], dataset: Path | None) -> Non
         _say(f"Note: {line}")
     data = "DATASET" if dataset is None else dataset
     for cause in waits:
-        _say(f"What slows it down, {cause.name}: {cause.evidence} {cause.fix}")
+        _say(f"Where it waits, {cause.name}: {cause.evidence} {cause.fix}")
         if cause.command is not None:
             note(f"  {cause.command.replace('DATASET', command(data))}")
     note("Next, what kind of workload it is, and where and how to keep its data:")

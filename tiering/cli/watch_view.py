@@ -51,8 +51,9 @@ class WatchView:
 
     def refresh(self) -> None:
         """Draw the view again, if that is due."""
-        progress = self._tally.progress()
-        if self._live is None or progress is None or progress.seconds - self._drawn < _BETWEEN:
+        if self._live is None or self._tally.seconds - self._drawn < _BETWEEN:
+            return
+        if (progress := self._tally.progress()) is None:
             return
         self._drawn = progress.seconds
         width, height = self._live.console.size

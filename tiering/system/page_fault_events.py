@@ -29,7 +29,7 @@ from tiering.system.process_files import threads_of
 #: Most processors for a ring each.
 _FEW: Final = 8
 #: Pages of a ring for a processor, and for a thread. The limit of a user's locked memory may allow fewer.
-_PAGES: Final = (128, 64, 32, 16, 8)
+_PAGES: Final = (1024, 128, 64, 32, 16, 8)
 _PAGES_OF_THREAD: Final = (16, 8, 4, 2, 1)
 
 
@@ -47,6 +47,19 @@ class _Attached(NamedTuple):
     events: list[int]
     minor: list[int]
     rings: list[int]
+
+
+def attached_to(pid: int) -> PageFaultEvents | None:
+    """Attach to a process, as early as it takes to load nothing else; None where the system does not allow it."""
+    events = None
+    try:
+        events = PageFaultEvents()
+        events.attach(pid)
+    except OSError:
+        if events is not None:
+            events.close()
+        return None
+    return events
 
 
 class PageFaultEvents:

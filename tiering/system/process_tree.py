@@ -8,9 +8,12 @@ a list of /proc, and reads the `stat` of processes that are in the tree or new s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from tiering.system.process_files import Identity, Stat, process_numbers, stat_of
+from tiering.system.process_files import TICKS, Identity, Stat, process_numbers, stat_of
+
+#: s by which two records of the start of one process may differ. Its number is not given away again that soon.
+_APART: Final = 0.5
 
 
 class TreeLook(NamedTuple):
@@ -35,6 +38,11 @@ class ProcessTree:
         self._groups: set[int] = set()
         self._outside = {stat.parent for root in roots if (stat := stat_of(root.pid)) is not None}
         self._is_first = True
+        self._adopted: dict[int, float] = {}
+
+    def adopt(self, pid: int, begun: float) -> None:
+        """Name a process that a member started, whoever its parent is at the next look. begun: s since boot."""
+        self._adopted[pid] = begun
 
     def look(self) -> TreeLook:
         """Find the processes that are there now."""
@@ -51,6 +59,7 @@ class ProcessTree:
         self._others = {pid: None for pid in self._others if pid in present}
         self._others |= {pid: None for pid in stats if pid not in alive}
         self._is_first = False
+        self._adopted = {}
         return TreeLook(dict(alive), came, ended)
 
     @staticmethod
@@ -77,6 +86,8 @@ class ProcessTree:
 
     def _belongs(self, stat: Stat, alive: dict[int, Stat]) -> bool:
         if stat.identity in self._roots:
+            return True
+        if (begun := self._adopted.get(stat.pid)) is not None and abs(stat.started / TICKS - begun) < _APART:
             return True
         if (parent := alive.get(stat.parent)) is not None:
             # A number that was given away again may look like the parent of processes that are older than itself.

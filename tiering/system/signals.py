@@ -16,8 +16,10 @@ from typing import Final
 #: Windows has no SIGHUP. tiering does not run there, but it says so (tiering.system.require_linux).
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
-#: Signals that a command gets which this process runs for the user.
-_FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
+#: Signals that a command gets which this process runs for the user, where the system has them.
+_FORWARDED: Final = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT") if hasattr(signal, name)
+)
 
 #: Delay before a swallowed signal is sent again. The destructor that swallowed it has ended by then.
 _AGAIN_SECONDS: Final = 0.01

@@ -35,6 +35,8 @@ class Completeness(BaseModel):
         names: Whether it has the file of nearly every byte that was read or written.
         reads, writes: Calls that the kernel counted, where events stand for many; None where each call is an event.
         mapped: Whether reads of mapped files are among the reads.
+        unplaced_file_bytes: B of the files whose reads have a name but no place; None if there are none.
+        mapped_once: Whether the first touch of each mapped page is among the reads. Later touches may be missing.
         mapped_unsure: B of mapped files that may have been read beyond those that are counted.
     """
 
@@ -45,7 +47,9 @@ class Completeness(BaseModel):
     reads: int | None = None
     writes: int | None = None
     mapped: bool = False
+    mapped_once: bool = False
     mapped_unsure: int = 0
+    unplaced_file_bytes: int | None = None
 
     def applied(self, profile: TraceProfile, dataset_bytes: int | None) -> TraceProfile:
         """Return a profile without the figures that the trace does not show.
@@ -58,17 +62,34 @@ class Completeness(BaseModel):
             missing |= set(_OF_NAMES)
         if self.mapped_unsure > _UNSURE * profile.bytes_read:
             missing |= set(_OF_EXTENT)
-        known: dict[str, object] = {"mapped_seen": self.mapped, "bytes_mapped_unsure": self.mapped_unsure}
+        known: dict[str, object] = {
+            "mapped_seen": self.mapped,
+            "mapped_once_seen": self.mapped_once,
+            "bytes_mapped_unsure": self.mapped_unsure,
+        }
         if not self.names:
             known |= {
                 name: calls for name, calls in (("reads", self.reads), ("writes", self.writes)) if calls is not None
             }
-        if not self.names and dataset_bytes and profile.bytes_read:
-            again = max(profile.bytes_reread, profile.bytes_read - dataset_bytes)
-            known["epochs"] = profile.bytes_read / dataset_bytes
-            known["bytes_reread"] = again
-            known["reread_share"] = again / (profile.bytes_read + profile.bytes_written)
+        if not profile.is_placed:
+            known |= self._read_again(profile, dataset_bytes)
         return profile.model_copy(update=dict.fromkeys(missing) | known)
+
+    def _read_again(self, profile: TraceProfile, dataset_bytes: int | None) -> dict[str, object]:
+        """Return the figures that follow from sizes: what exceeds the size of a file or dataset was read again."""
+        if dataset_bytes:
+            again, epochs = profile.bytes_read - dataset_bytes, profile.bytes_read / dataset_bytes
+        elif self.names and self.unplaced_file_bytes:
+            again = profile.bytes_unplaced - self.unplaced_file_bytes
+            epochs = profile.bytes_read / max(1, profile.bytes_read - max(again, profile.bytes_reread))
+        else:
+            return {}
+        again = max(profile.bytes_reread, again)
+        return {
+            "epochs": epochs,
+            "bytes_reread": again,
+            "reread_share": again / (profile.bytes_read + profile.bytes_written),
+        }
 
 
 def least(several: Sequence[Completeness]) -> Completeness:
@@ -81,6 +102,8 @@ def least(several: Sequence[Completeness]) -> Completeness:
         names=all(each.names for each in several),
         reads=sum(each.reads or 0 for each in several) if counted else None,
         writes=sum(each.writes or 0 for each in several) if counted else None,
+        unplaced_file_bytes=None,
         mapped=all(each.mapped for each in several),
+        mapped_once=all(each.mapped_once or each.mapped for each in several),
         mapped_unsure=sum(each.mapped_unsure for each in several),
     )

@@ -85,6 +85,10 @@ class TraceProfile(Shown, BaseModel):
     mapped_seen: bool = Field(
         default=False, description="reads of mapped files are among the reads, as page faults showed them"
     )
+    mapped_once_seen: bool = Field(
+        default=False,
+        description="the first touch of each mapped page is among the reads; later touches may be missing",
+    )
     bytes_mapped_unsure: int = Field(
         default=0, description="B of mapped files that may have been read beyond those among the reads"
     )

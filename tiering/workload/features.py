@@ -100,10 +100,12 @@ def mapping_decides(trace: TraceProfile) -> bool:
 
     The bounds of each workload are planes, so a label that holds at the corners of the possible region holds
     everywhere. The corners are: no touch; one touch of bytes that were not read before; and many touches of bytes that
-    were not, or that were.
+    were not, or that were. Where first touches are among the reads, the others touch bytes that were read.
     """
     once, often = trace.bytes_mapped_unseen, _TOUCHES * trace.bytes_mapped_unseen
-    corners = ((0, 0), (once, 0), (often, often - once), (often, often))
+    corners = [(0, 0), (often, often)]
+    if not trace.mapped_once_seen:
+        corners += [(once, 0), (often, often - once)]
     most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced)
     found = {
         label(trace.bytes_read + read, trace.bytes_written, reread + again)

@@ -26,7 +26,7 @@ class ByteTotals:
             "byte totals",
             used=True,
             shows="the bytes and calls of read and write of each process, exactly",
-            lacks="files and offsets; pipes and sockets that a process reads like files are counted too",
+            lacks="files and offsets, and how much was of pipes and sockets; and the end of the first process",
         )
 
     def fileno(self) -> int | None:

@@ -12,6 +12,7 @@ page that is not in memory yet: behind it the next page faults.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ import numpy.typing as npt
 #: B of a page of memory, and the pages that one fault may map.
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _AROUND = max(1, (1 << 16) // PAGE)
+#: Pages of a piece that is mapped as a whole, with one entry of a higher page table.
+_HUGE = max(1, (1 << 21) // PAGE)
 #: Pages that the page cache may hold as one, and the kernel map at once, where a file is read on and on.
 _FOLIOS = (32, 64, 128, 256, 512)
 
@@ -81,13 +84,18 @@ def by_thread(faults: PageFaults) -> PageFaults:
     return faults.at(np.lexsort((faults.time, faults.thread)))
 
 
-def runs_of(faults: PageFaults) -> tuple[Runs, npt.NDArray[np.intp]]:
-    """Join faults to runs; return these, and the run of each fault. faults: thread by thread, in order of time."""
+def runs_of(faults: PageFaults, huge: Collection[int] = ()) -> tuple[Runs, npt.NDArray[np.intp]]:
+    """Join faults to runs; return these, and the run of each fault.
+
+    faults: thread by thread, in order of time. huge: the files that are mapped in pieces of 2 MiB.
+    """
     follows = np.zeros(len(faults.time), np.bool_)
     block, step = faults.memory_page // _AROUND, faults.page[1:] - faults.page[:-1]
     next_block = (faults.memory_page[1:] % _AROUND == 0) & (block[1:] == block[:-1] + 1)
+    # Behind a fault that waited for storage only read-ahead brings the next pages, so that they do not wait, too.
+    next_block &= ~faults.is_major[:-1] | ~faults.is_major[1:] | (faults.memory_page[:-1] % _AROUND == 0)
     # Further on in the same 64 KiB: the pages from there on were not in memory at the fault before.
-    ahead = (step > 0) & (block[1:] == block[:-1])
+    ahead = (step > 0) & (block[1:] == block[:-1]) & ~faults.is_major[:-1]
     same = (faults.thread[1:] == faults.thread[:-1]) & (faults.file[1:] == faults.file[:-1])
     same &= step == faults.memory_page[1:] - faults.memory_page[:-1]
     near = next_block | ahead | (step == 1)
@@ -99,9 +107,11 @@ def runs_of(faults: PageFaults) -> tuple[Runs, npt.NDArray[np.intp]]:
     begin, last = faults.at(begins), faults.at(ends)
     # The pages that the last and the first fault may have mapped too, within 64 KiB, the map and the file.
     pages = -(-last.limit // PAGE)
-    after = np.minimum(_AROUND - 1 - last.memory_page % _AROUND, pages - last.page - 1)
+    in_huge = np.isin(last.file, np.array(list(huge), np.uint64))
+    around = np.where(in_huge, _HUGE, _AROUND)
+    after = np.minimum(around - 1 - last.memory_page % around, pages - last.page - 1)
     after = np.where(last.is_major, 0, np.maximum(0, after))
-    before = np.minimum(begin.memory_page % _AROUND, begin.page - begin.first)
+    before = np.minimum(begin.memory_page % around, begin.page - begin.first)
     before = np.where(begin.is_major, 0, np.maximum(0, before))
     is_long = last.memory_page // _AROUND > begin.memory_page // _AROUND
     end = last.page + 1 + np.where(is_long, (after + 1) // 2, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 
@@ -16,6 +17,8 @@ from tiering.trace.watching.source import NO_EVENTS, Look
 
 #: The share of one core that listing open files may take.
 _SHARE = 0.005
+#: The share, and the B, by which positions may be ahead of the counts of bytes, which are taken a little earlier.
+_SLACK, _AHEAD = 0.25, 1 << 20
 #: Listings of a process after which its only file is taken for what it reads.
 _SURE = 3
 
@@ -27,6 +30,16 @@ class _Known:
     positions: dict[tuple[int, str], int]
     paths: set[str]
     listings: int = 0
+
+
+class _Move(NamedTuple):
+    """A position that moved on, from `offset` by `size` B."""
+
+    op: str
+    descriptor: int
+    path: str
+    offset: int
+    size: int
 
 
 class FilePositions:
@@ -86,7 +99,7 @@ class FilePositions:
         known = self._known.get(process)
         if known is None:
             known = self._known[process] = _Known({}, set())
-            moves = []
+            moves: list[_Move] = []
         else:
             moves = [move for file in files if (move := _move(file, known, left)) is not None]
         known.listings += 1
@@ -95,11 +108,17 @@ class FilePositions:
         self.paths |= {file.path for file in files}
         found: list[tuple[str, str, int | None, int, str | None]] = []
         for op in ("read", "write"):
-            mine = [move for move in moves if move[0] == op]
-            # Positions that moved further than the process read were set: nothing is known of where it read.
-            if sum(size for _, _, _, size in mine) <= left[op]:
-                found += [(op, path, offset, size, None) for _, path, offset, size in mine]
-                left[op] -= sum(size for _, _, _, size in mine)
+            mine = [move for move in moves if move.op == op]
+            # Positions that moved much further than the process read were set: it is not known where it read. A little
+            # further is what it read since its counts were taken, which waits for the next look.
+            if sum(move.size for move in mine) > left[op] * (1 + _SLACK) + _AHEAD:
+                continue
+            for move in mine:
+                size = min(move.size, left[op])
+                known.positions[move.descriptor, move.path] -= move.size - size
+                left[op] -= size
+                if size > 0:
+                    found.append((op, move.path, move.offset, size, None))
         if left["read"] > 0 and known.listings > _SURE and len(known.paths) == 1 and not found:
             found.append(("read", next(iter(known.paths)), None, left["read"], UNPLACED))
         return found
@@ -112,14 +131,14 @@ class FilePositions:
         """Do nothing."""
 
 
-def _move(file: OpenFile, known: _Known, left: dict[str, int]) -> tuple[str, str, int, int] | None:
-    """Return how a position moved on: operation, path, offset and size in B."""
+def _move(file: OpenFile, known: _Known, left: dict[str, int]) -> _Move | None:
+    """Return how a position moved on, or None."""
     before = known.positions.get((file.descriptor, file.path), 0)
     size = file.position - before
     if size <= 0:
         return None
     is_read = file.is_read and (not file.is_written or left["read"] >= left["write"])
-    return ("read" if is_read else "write"), file.path, before, size
+    return _Move("read" if is_read else "write", file.descriptor, file.path, before, size)
 
 
 def _sums(events: pl.DataFrame) -> dict[tuple[int, str], int]:

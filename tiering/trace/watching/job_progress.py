@@ -198,14 +198,15 @@ class ProgressTally:
         self._sums = {name: _Sum() for name in _FLOWS}
         self._processes: dict[tuple[int, int], tuple[ProcessLook, _Recent]] = {}
         self._watcher = _Recent()
-        self._seconds = 0.0
+        #: s since the watch began.
+        self.seconds = 0.0
         self._last: Observation | None = None
         self._root: tuple[int, str] | None = None
         self._shows_bytes = False
 
     def add(self, look: Observation) -> None:
         """Take note of a look."""
-        self._seconds += look.seconds
+        self.seconds += look.seconds
         self._epochs.add(look)
         self._watcher.add(look.seconds, {"seconds": look.watcher})
         self._shows_bytes = self._shows_bytes or look.touched is not None
@@ -241,7 +242,7 @@ class ProgressTally:
         processes = (_process(look, recent) for look, recent in self._processes.values())
         return JobProgress(
             time=self._last.time,
-            seconds=self._seconds,
+            seconds=self.seconds,
             root=self._root[0],
             command=self._root[1],
             read=flows["read"] or nothing,

@@ -31,6 +31,8 @@ class Pace:
         self._cost = {"look": 0.0, "sample": 0.0}
         self._last = {"look": self._begin, "sample": self._begin}
         self._start = 0.0
+        #: s of processor time for what grows with the events of the job.
+        self.for_events = 0.0
         #: The longest s between two looks so far, for the note.
         self.slowest = LOOK_SECONDS
 
@@ -61,10 +63,15 @@ class Pace:
 
     def _affordable(self) -> float:
         """Return from when on the share is kept, what attaching cost aside, and one dear look."""
-        return self._begin + (self.used - self._start - _LENT) / SHARE
+        return self._begin + (self.used - self.for_events - self._start - _LENT) / SHARE
 
-    def did(self, what: str, cost: float) -> None:
-        """Note a look or a sample, and the s of processor time that it took."""
+    def did(self, what: str, cost: float, events: float = 0.0) -> None:
+        """Note a look or a sample, and the s of processor time that it took.
+
+        events: the part of it that grows with what the job does, which looking less often would not lower.
+        """
+        self.for_events += events
+        cost -= events
         now = self._clock()
         if what == "look":
             self.slowest = max(self.slowest, now - self._last["look"])

@@ -6,16 +6,18 @@ import errno
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from tiering.system.accessed_bits import used_maps
 from tiering.system.page_fault_events import PageFaultEvents
 from tiering.system.perf_records import Change, Faults, Forked
 from tiering.system.process_tree import TreeLook
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.watching.data_files import DataFiles
+from tiering.trace.watching.data_files import DataFiles, identity
 from tiering.trace.watching.fault_runs import NO_FAULTS, PAGE, PageFaults, Runs, by_thread, runs_of, together
 from tiering.trace.watching.mapped_data import MappedData
 from tiering.trace.watching.observation import SourceUse
@@ -28,7 +30,11 @@ _SLACK = 1 << 16
 _HELD = 0.25
 #: Minor faults a second that are not worth their cost if few are of mapped files; looks without them after that.
 _TOO_MANY = 10_000
+#: Faults between two looks from which on minor ones wait for the next look.
+_BURST = 20_000
 _PAUSE = 9
+#: The share of one core for looking which files are mapped in large pieces.
+_HUGE_SHARE = 0.002
 #: s between two readings of all maps, which find those that moved.
 _REFRESH = 20.0
 _SHOWS = "which pages of mapped files are touched for the first time since they were mapped or dropped, and when"
@@ -75,13 +81,21 @@ class PageFaultSource:
 
     counted = False
 
-    def __init__(self, events: PageFaultEvents, tree: TreeLook, files: DataFiles) -> None:
-        self._events = events
+    def __init__(self, events: PageFaultEvents, tree: TreeLook, files: DataFiles, *, eases: bool = True) -> None:
+        """Begin. eases: whether to leave out minor faults for a while if they are many and of no use."""
+        self._events, self._eases = events, eases
         self.maps = MappedData(files)
         self._faults: list[Faults] = []
         self._changes: list[Change] = []
         self._held = NO_FAULTS
+        #: The files that are mapped in pieces of 2 MiB, and when to look for more.
+        self._huge: set[int] = set()
+        self._huge_due = 0.0
+        #: What was found since the last call of `shown`, if anybody calls it.
+        self._shown: list[pl.DataFrame] | None = None
         self._lost = self._least = self._counted = self._most = 0
+        #: Faults since the last look; and whether minor ones are switched off.
+        self._waiting, self._is_off = 0, False
         self._looks = self._looks_without = self._pause = self._floods = 0
         self._refreshed = time.monotonic()
         for pid in tree.alive:
@@ -101,9 +115,21 @@ class PageFaultSource:
         self._faults += taken.faults
         self._changes += taken.changes
         self._lost += taken.lost
+        self._waiting += sum(len(each.time) for each in taken.faults)
+        if self._eases and not self._is_off and self._waiting > _BURST:
+            # Whether they were worth it shows at the look.
+            self._events.watch_minor(on=False)
+            self._is_off = True
         if taken.lost:
             # A lost record may be that of a map.
             self._refreshed = float("-inf")
+
+    def started(self) -> list[tuple[int, float]]:
+        """Empty the rings, and return the processes that began since the last look: number, and s since boot."""
+        self.drain()
+        apart = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+        forks = [each for each in self._changes if isinstance(each, Forked) and each.pid != each.parent]
+        return [(each.pid, each.time / 1e9 + apart) for each in forks]
 
     def close(self) -> None:
         """Detach from all processes."""
@@ -121,6 +147,7 @@ class PageFaultSource:
             self._refreshed = time.monotonic()
             for pid in look.tree.alive:
                 self.maps.read(pid)
+        self._find_huge(found)
         runs = self._runs(found, look.time - _HELD if look.tree.alive else float("inf"))
         events = self._table(runs, look)
         for stat in look.tree.ended:
@@ -129,9 +156,22 @@ class PageFaultSource:
         return events
 
     @property
+    def lost(self) -> int:
+        """Faults that are missing."""
+        return self._lost
+
+    @property
     def unsure(self) -> int:
         """B of mapped files that may have been read beyond those in the events."""
         return max(0, self._most - self._counted)
+
+    def shown(self) -> dict[tuple[int, int], tuple[int, int]]:
+        """Return the B counted, and at the most, of each process and file since the last call; the first gives none."""
+        parts, self._shown = self._shown or [], []
+        if not parts:
+            return {}
+        sums = pl.concat(parts).group_by("pid", "file").agg(pl.col("size", "most").sum())
+        return {(pid, file): (size, most) for pid, file, size, most in sums.rows()}
 
     def notes(self) -> list[str]:
         """Return what was lost, and how sure the bytes are."""
@@ -166,25 +206,37 @@ class PageFaultSource:
         for pid in fresh:
             self.maps.read(pid)
 
+    def _find_huge(self, found: PageFaults) -> None:
+        """Look which files are mapped in large pieces, in the processes that had minor faults on data files."""
+        now, begin = time.monotonic(), time.thread_time()
+        if now < self._huge_due:
+            return
+        for pid in pl.Series(found.pid[~found.is_major]).unique():
+            with suppress(OSError):
+                self._huge |= {identity(each.path) for each in used_maps(pid) if each.huge}
+        self._huge_due = now + (time.thread_time() - begin) / _HUGE_SHARE
+
     def _ease(self, records: int, useful: int, seconds: float) -> None:
         """Leave out minor faults for a while if too many of them are of no mapped file."""
         self._looks += 1
-        if self._pause:
-            self._looks_without += 1
-            self._pause -= 1
-            if not self._pause:
-                self._events.watch_minor(on=True)
+        if not self._eases:
             return
-        self._floods = self._floods + 1 if records > _TOO_MANY * max(seconds, 0.1) and useful < records / 2 else 0
-        # Programs that start cause many faults for a moment.
-        if self._floods > 1:
-            self._events.watch_minor(on=False)
-            self._pause = _PAUSE
+        self._waiting = 0
+        self._looks_without += self._is_off
+        if self._pause:
+            self._pause -= 1
+        else:
+            self._floods = self._floods + 1 if records > _TOO_MANY * max(seconds, 0.1) and useful < records / 2 else 0
+            # Programs that start cause many faults for a moment.
+            self._pause = _PAUSE if self._floods > 1 else 0
+        if self._is_off != bool(self._pause):
+            self._is_off = bool(self._pause)
+            self._events.watch_minor(on=not self._is_off)
 
     def _runs(self, found: PageFaults, until: float) -> Runs:
         """Join faults to runs, but hold back the last of each thread since `until`: the next look may continue it."""
         faults = by_thread(together([self._held, found]))
-        runs, of_fault = runs_of(faults)
+        runs, of_fault = runs_of(faults, self._huge)
         is_last = np.append(faults.thread[1:] != faults.thread[:-1], np.ones(min(1, len(faults.time)), np.bool_))
         # The whole run waits, not just its last fault.
         open_end = is_last & (faults.time > until)
@@ -196,6 +248,9 @@ class PageFaultSource:
         self._least += int((~waiting).sum()) * PAGE
         self._counted += int((done.end - done.start).sum())
         self._most += int(done.most.sum())
+        if self._shown is not None:
+            sizes = {"pid": done.pid, "file": done.file, "size": done.end - done.start, "most": done.most}
+            self._shown.append(pl.DataFrame(sizes))
         return done
 
     def _table(self, runs: Runs, look: Look) -> pl.DataFrame:

@@ -76,7 +76,7 @@ class ProcessLooks:
         for pid, process in reversed(self._followed.items()):
             stat = gone.get(pid) or tree.alive.get(pid, process.stat)
             # Of a process that has ended, the counts are there until its parent asks for its status.
-            total = self._total(pid) if pid not in gone or stat.is_ended else None
+            total = self._total(pid) if pid not in gone else self._last_total(stat)
             if total is None and pid not in self.hidden:
                 gone.setdefault(pid, stat)
             did = self._since(process, total)
@@ -102,6 +102,14 @@ class ProcessLooks:
             return counters_of(pid)
         except OSError:
             self.hidden.add(pid)
+            return None
+
+    @staticmethod
+    def _last_total(stat: Stat) -> Counters | None:
+        """Return the counts of a process that has ended, while they may be read: as root, until it is waited for."""
+        try:
+            return counters_of(stat.pid) if stat.is_ended else None
+        except OSError:
             return None
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections.abc import Callable, Iterator
@@ -37,12 +38,13 @@ class Recorder:
         self._processes = ProcessLooks()
         self._pace = Pace()
         self._open = ExitStack()
-        self._warm_maps = warm_maps
         self._last: TreeLook = self._tree.look()
         self._processes.look(self._last, 0.0)
-        self._evidence = Evidence(self._last, files)
+        self._evidence = Evidence(self._last, files, warm_maps=warm_maps)
         self._last_time = self._begin = time.monotonic()
         self._first = NO_EVENTS
+        self._root_ended = False
+        self._ending = self._open_ending(root.pid)
         self._used = 0.0
         self.seconds = 0.0
         self._surroundings = Surroundings(root.pid)
@@ -56,6 +58,15 @@ class Recorder:
         self._pace.begin()
         self._last_time = self._begin = time.monotonic()
         return self
+
+    def _open_ending(self, pid: int) -> int | None:
+        """Return a descriptor that becomes readable when the first process ends; None before Linux 5.3."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:
+            return None
+        self._open.callback(os.close, descriptor)
+        return descriptor
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -87,6 +98,11 @@ class Recorder:
             notes.append(
                 f"The watcher looked every {self._pace.slowest:.1f} s at the slowest, so as to use no more than "
                 f"{format_percent(SHARE)} of one core."
+            )
+        if self.share > SHARE * 1.1 and self._pace.for_events > 0.5 * self._pace.used:
+            notes.append(
+                f"The watcher used {format_percent(self.share, digits=1)} of one core, mostly for the many calls and "
+                "page faults of the job, which looking less often does not lower."
             )
         if self._processes.tells_waits is False:
             notes.append("The system does not say what sleeping threads wait for (/proc/PID/wchan and syscall).")
@@ -124,6 +140,10 @@ class Recorder:
         """Sample until the next look is due, and drain sources that ask for it."""
         while signals.interruption is None:
             now = time.monotonic()
+            if self._root_ended:
+                # The tree has probably ended: look at once, whatever that costs.
+                self._root_ended = False
+                return
             look = min(self._pace.next_look(), end or float("inf"))
             if now >= look:
                 return
@@ -136,6 +156,8 @@ class Recorder:
     def _poll(self, seconds: float, signals: Remembered) -> None:
         waiting = select.poll()
         waiting.register(signals.fileno(), select.POLLIN)
+        if self._ending is not None:
+            waiting.register(self._ending, select.POLLIN)
         asking = {}
         for source in self._evidence.sources:
             if (descriptor := source.fileno()) is not None:
@@ -144,11 +166,16 @@ class Recorder:
         for descriptor, _ in waiting.poll(seconds * 1000):
             if descriptor in asking:
                 asking[descriptor].drain()
+            if descriptor == self._ending:
+                self._root_ended = True
+                self._ending = None
 
     def _look(self) -> Observation:
         with self._costing("look"):
             now = time.monotonic()
             seconds, self._last_time = now - self._last_time, now
+            for pid, begun in self._evidence.started():
+                self._tree.adopt(pid, begun)
             self._last = self._tree.look()
             processes, counts = self._processes.look(self._last, seconds)
             at = time.time()
@@ -172,8 +199,8 @@ class Recorder:
 
     @contextmanager
     def _costing(self, what: str) -> Iterator[None]:
-        before = self._pace.used
+        before, events = self._pace.used, self._evidence.for_events
         try:
             yield
         finally:
-            self._pace.did(what, self._pace.used - before)
+            self._pace.did(what, self._pace.used - before, self._evidence.for_events - events)

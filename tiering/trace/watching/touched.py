@@ -6,51 +6,57 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-#: B of the smallest part that is told apart, and the most parts that are remembered, at 1 B each.
+from tiering.trace.hash_share import HashShare, mixed
+
+#: B of a part.
 _PART = 1 << 12
-_MOST = 1 << 26
+#: Most parts that are remembered, at 8 B each. Beyond that a share of them is, chosen by a hash of the position.
+_MOST = 1 << 22
+#: New parts wait until they are as many as this, or as those that are sorted.
+_FEWEST = 1 << 14
 
 
 class Touched:
-    """Remembers the parts of files that were read. Parts grow where files are large, to keep memory below 64 MB."""
+    """Remembers the parts of files that were read, 4 KiB each, in at most 64 MB. A look costs one sort of its parts."""
 
     def __init__(self) -> None:
-        self._part = _PART
-        self._seen: dict[int, npt.NDArray[np.bool_]] = {}
+        self._share = HashShare()
+        self._known = np.empty(0, np.uint64)
+        self._fresh: list[npt.NDArray[np.uint64]] = []
 
     def add(self, reads: pl.DataFrame) -> tuple[int, int]:
         """Add reads at known offsets (EVENT_SCHEMA). Return the B read for the first time, and again."""
-        total = first = 0
-        for (file,), rows in reads.group_by("file"):
-            size = rows["size"].to_numpy()
-            start = rows["offset"].to_numpy()
-            read = int(size.sum())
-            total += read
-            first += min(read, self._first(int(str(file)), start, start + size))
-        while sum(map(len, self._seen.values())) > _MOST:
-            self._coarsen()
+        total = int(reads["size"].sum())
+        parts = self._parts(reads.filter(pl.col("size") > 0))
+        fresh = parts[~_is_in(parts, self._known)]
+        for waiting in self._fresh:
+            fresh = fresh[~_is_in(fresh, waiting)]
+        if len(fresh):
+            self._fresh.append(fresh)
+        if sum(map(len, self._fresh)) > max(_FEWEST, len(self._known)) or len(self._fresh) > 16:
+            self._known, self._fresh = np.sort(np.concatenate([self._known, *self._fresh])), []
+        first = min(total, round(len(fresh) * _PART / self._share.rate))
+        while len(self._known) > _MOST and self._share.halve():
+            self._known = self._known[self._share.has(self._known)]
         return first, total - first
 
-    def _first(self, file: int, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> int:
-        """Return the B in parts of a file that were not read before, and remember them."""
-        begin, until = start // self._part, -(-end // self._part)
+    def _parts(self, reads: pl.DataFrame) -> npt.NDArray[np.uint64]:
+        """Return a hash of each part that was read, sorted and once each."""
+        start = reads["offset"].to_numpy()
+        begin, until = start // _PART, -(-(start + reads["size"].to_numpy()) // _PART)
         counts = until - begin
         ends = np.cumsum(counts)
-        parts = np.repeat(begin - (ends - counts), counts) + np.arange(int(ends[-1]))
-        seen = self._seen.get(file, np.zeros(0, np.bool_))
-        if len(seen) < int(until.max()):
-            longer = np.zeros(max(int(until.max()), min(2 * len(seen), len(seen) + (1 << 20))), np.bool_)
-            longer[: len(seen)] = seen
-            seen = self._seen[file] = longer
-        fresh = parts[~seen[parts]]
-        seen[fresh] = True
-        # Parts that occur twice among the new ones are new once.
-        return len(pl.Series(fresh).unique()) * self._part
+        part = np.repeat(begin - (ends - counts), counts) + np.arange(int(ends[-1]) if len(ends) else 0)
+        keys = mixed(np.repeat(reads["file"].to_numpy(), counts) + mixed(part.astype(np.uint64)))
+        if self._share.rate < 1:
+            keys = keys[self._share.has(keys)]
+        keys.sort()
+        return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
 
-    def _coarsen(self) -> None:
-        """Join each four parts to one."""
-        self._part *= 4
-        for file, seen in self._seen.items():
-            padded = np.zeros(-(-len(seen) // 4) * 4, np.bool_)
-            padded[: len(seen)] = seen
-            self._seen[file] = np.logical_or.reduce(padded.reshape(-1, 4), axis=1)
+
+def _is_in(keys: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return whether each key is among those known, which are sorted."""
+    if not len(known):
+        return np.zeros(len(keys), np.bool_)
+    found: npt.NDArray[np.bool_] = known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
+    return found
