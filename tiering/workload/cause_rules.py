@@ -36,7 +36,7 @@ MOVED: Final = 10e6
 #: B written for each B read, above which a job keeps filling a cache.
 FILLING: Final = 0.3
 #: Without this many samples of a role, and s watched, shares are too uncertain.
-FEWEST_SAMPLES: Final = 20
+FEWEST_SAMPLES: Final = 10
 SHORTEST: Final = 1.0
 #: Without this many batches in a profiler's trace, too.
 FEWEST_BATCHES: Final = 10
