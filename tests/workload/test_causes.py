@@ -205,7 +205,7 @@ def test_a_profile_keeps_where_a_job_waits_and_the_report_shows_it(tmp_path):
 
 @pytest.mark.parametrize("kind", ["slow opens", "memory"])
 def test_the_first_cause_of_a_slow_job_is_the_right_one(kind, tmp_path):
-    data = benchmark.make_data(tmp_path, FIXTURES / "images", 1024)
+    data = benchmark.make_data(tmp_path, FIXTURES / "images", 1500)
     found, profile = benchmark.watched(kind, data, 3.5)
     assert [cause.name for cause in found][:1] == [benchmark.RIGHT[kind]], profile.waiting
 
