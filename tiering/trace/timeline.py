@@ -76,11 +76,19 @@ class TimelineBinner:
         """Add a batch of events."""
         if batch.is_empty():
             return
-        if self._begin is None:
-            self._begin = float(batch["time"].to_numpy().min())
         paths = batch.select("file", "path").unique("file").with_columns(noise=self._noise)
         moved = batch.filter(pl.col("op").is_in(_KINDS), pl.col("size") > 0)
         moved = moved.join(paths.select("file", "noise"), on="file", how="left").filter(~pl.col("noise"))
+        self.add_moves(moved, paths, begin=float(batch["time"].to_numpy().min()))
+
+    def add_moves(self, moved: pl.DataFrame, paths: pl.DataFrame, *, begin: float) -> None:
+        """Add events that move data.
+
+        moved: those of a batch with a size, without the machinery of programs. paths: file and path of the batch's
+        files. begin: time of the batch's first event.
+        """
+        if self._begin is None:
+            self._begin = begin
         if moved.is_empty():
             return
         since = np.maximum(moved["time"].to_numpy() - self._begin, 0.0)
