@@ -79,7 +79,11 @@ from tiering.placement.survey import (
 )
 from tiering.placement.survey_file import read_survey as read_survey, write_survey as write_survey
 from tiering.probing.probe import Probe as Probe, probe as probe
-from tiering.reporting.advice import Assumptions as Assumptions
+from tiering.advice.saved_advice import Assumptions as Assumptions
+from tiering.advice.saved_advice import SavedAdvice as SavedAdvice
+from tiering.advice.saved_advice import advise as advise
+from tiering.advice.saved_advice import read_advice as read_advice
+from tiering.advice.saved_advice import write_advice as write_advice
 from tiering.reporting.page import write_report as write_report
 from tiering.serve.batches import Batch as Batch
 from tiering.serve.loader import Loader as Loader

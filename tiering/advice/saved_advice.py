@@ -26,6 +26,7 @@ from tiering.errors import ProfileError, UsageError
 from tiering.notebook import Shown, Summary
 from tiering.storage.output_file import write_output
 from tiering.text import without_secrets
+from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes, format_count
 from tiering.workload.profile import Profile
 from tiering.workload.verdict import Verdict, classify
@@ -136,8 +137,11 @@ def advise(profile: Profile, assumptions: Assumptions | None = None, *, command:
         )
     given = assumptions or Assumptions()
     tiers = tuple(load_catalog() if given.tiers is None else given.tiers)
-    given = replace(given, tiers=tiers, current=given.current or current_tier(dataset.root, tiers))
     first = profile.traces[0] if profile.traces else None
+    job = given.job
+    if job.written_per_day is None and first is not None:
+        job = replace(job, written_per_day=_written_per_day(first))
+    given = replace(given, job=job, tiers=tiers, current=given.current or current_tier(dataset.root, tiers))
     verdict = None if first is None else classify(first)
     found = _recommended(dataset, verdict, given)
     cases = [WhatIf(assumption="as given", choice=found.choice)]
@@ -154,6 +158,12 @@ def advise(profile: Profile, assumptions: Assumptions | None = None, *, command:
         recommendation=found,
         what_if=cases,
     )
+
+
+def _written_per_day(trace: TraceProfile) -> float | None:
+    if not trace.duration or trace.duration < 0:
+        return None
+    return trace.bytes_written / trace.duration * 86400
 
 
 def _recommended(dataset: DatasetProfile, verdict: Verdict | None, given: Assumptions) -> Recommendation:

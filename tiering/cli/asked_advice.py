@@ -101,14 +101,11 @@ def assumptions_of(asked: JobOptions) -> Assumptions:
     )
 
 
-def for_profile(given: Assumptions, profile: Profile, *, calibrated: bool) -> Assumptions:
-    """Complete the basis with what a profile shows: the bytes that its first trace writes a day.
-
-    calibrated: whether to measure this processor with some of the dataset's images.
-    """
-    dataset, job = profile.dataset, given.job
-    costs = _costs(dataset, job.resize, reencoded=job.reencode) if calibrated and dataset is not None else None
-    return replace(given, job=replace(job, written_per_day=_written_per_day(profile)), costs=costs)
+def calibrated(given: Assumptions, profile: Profile, asked: JobOptions) -> Assumptions:
+    """Return the basis with this processor's costs, if --calibrate asks for them and there is a dataset to measure."""
+    if not asked.calibrate or profile.dataset is None:
+        return given
+    return replace(given, costs=_costs(profile.dataset, given.job.resize, reencoded=given.job.reencode))
 
 
 def _job(asked: JobOptions) -> Job:
@@ -164,13 +161,6 @@ def _capacity(text: str) -> tuple[str, int]:
     if not (name and equals):
         raise UsageError(f"--capacity {text}", expected="TIER=SIZE such as nvme=2TB", found=repr(text))
     return name, parse_capacity(size)
-
-
-def _written_per_day(profile: Profile) -> float | None:
-    first = profile.traces[0] if profile.traces else None
-    if first is None or not first.duration or first.duration < 0:
-        return None
-    return first.bytes_written / first.duration * 86400
 
 
 def _costs(dataset: DatasetProfile, shape: tuple[int, int] | None, *, reencoded: bool) -> Costs:

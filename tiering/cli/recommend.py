@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tiering.cli.asked_advice import assumptions_of, command_line, for_profile, takes_job_options
+from tiering.cli.asked_advice import assumptions_of, calibrated, command_line, takes_job_options
 from tiering.cli.job_options import JobOptions
 from tiering.cli.output import JsonFlag, emit_json, note, status
 from tiering.errors import InputError
@@ -50,7 +50,7 @@ def recommend(
             found="traces alone",
             action="Make it with the dataset: tiering profile DATASET --trace FILE -o profile.json",
         )
-    found = advise(profile, for_profile(given, profile, calibrated=asked.calibrate), command=command_line())
+    found = advise(profile, calibrated(given, profile, asked), command=command_line())
     if len(profile.traces) > 1:
         note(f"Note: The profile has {len(profile.traces)} traces; only the first counts, {found.led_by}.")
     if output is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,19 +36,11 @@ class Evidence:
     process_times: ProcessTimes | None
 
 
-def evidence(batches: Iterable[pl.DataFrame], *, dataset_root: Path | None = None) -> Evidence:
-    """Collect the evidence of a stream of event batches (EVENT_SCHEMA, in order of time).
+class EvidenceCollector:
+    """Evidence while its events arrive.
 
     dataset_root: a directory whose files are data, even if they look like those of a library.
     """
-    collector = EvidenceCollector(dataset_root)
-    for batch in batches:
-        collector.add(batch)
-    return collector.found()
-
-
-class EvidenceCollector:
-    """Evidence while its events arrive."""
 
     def __init__(self, dataset_root: Path | None = None) -> None:
         self._noise = is_noise(dataset_root)
