@@ -24,10 +24,17 @@ def main() -> None:
     order = np.concatenate([rng.permutation(files) for _ in range(epochs)])[:count]
     with tempfile.TemporaryDirectory() as place:
         trace, output = Path(place) / "trace.parquet", Path(place) / "report.html"
-        table = pl.DataFrame({"time": np.arange(count) * 1e-4, "file": order.astype(np.uint64)}).with_columns(
-            op=pl.lit("read"), offset=0, size=100_000, pid=1, group=1, duration=None, flags=None,
-            path=pl.format("/data/{}.jpg", "file"),
-        )  # fmt: skip
+        columns = {
+            "time": np.arange(count) * 1e-4,
+            "file": order.astype(np.uint64),
+            "pid": (order % 8).astype(np.int32),
+            "size": rng.integers(20_000, 200_000, files)[order],
+            "duration": rng.lognormal(-8.5, 1.0, count),
+        }
+        table = pl.DataFrame(columns).with_columns(
+            op=pl.lit("read"), offset=0, group=1, flags=None, path=pl.format("/data/{}.jpg", "file")
+        )
+        del columns
         table.select([pl.col(name).cast(kind) for name, kind in EVENT_SCHEMA.items()]).write_parquet(trace)
         del table, order
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -33,7 +33,7 @@ class Compared:
         ratio = "-"
         if self.first and self.second is not None:
             change = self.second / self.first
-            ratio = f"{change:,.0f} x" if change >= 100 else f"{change:.3g} x"
+            ratio = f"{change:,.0f} x" if change >= 100 else "<0.001 x" if 0 < change < 0.001 else f"{change:.3g} x"
         return (self.what, *("-" if each is None else self.write(each) for each in (self.first, self.second)), ratio)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import polars as pl
+
 from tiering.advice.saved_advice import (
     Assumptions,
     Origin,
@@ -25,6 +27,7 @@ from tiering.store.open import is_store, open_store
 from tiering.store.profile import profile_store
 from tiering.trace.evidence import Evidence, EvidenceCollector
 from tiering.trace.profile import profile_trace
+from tiering.trace.program_files import FileMarks
 from tiering.trace.readers import read_trace
 from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.profile import Profile, profile_at
@@ -104,7 +107,7 @@ def gather(
     parts = {Path(trace.source).absolute(): _part(trace, root, lenient, columns) for trace in profile.traces}
     for path in traces:
         if path.absolute() not in parts:
-            collector = EvidenceCollector(root)
+            collector = EvidenceCollector()
             trace = profile_trace(
                 path,
                 dataset_root=root,
@@ -154,8 +157,8 @@ def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: str | 
     path, found = Path(trace.source), None
     if path.exists():
         opened = read_trace(path, lenient=lenient, columns=columns if trace.format == "csv" else None)
-        collector = EvidenceCollector(root)
+        collector, marks = EvidenceCollector(), FileMarks(root)
         for batch in opened.batches:
-            collector.add(batch)
+            collector.add(batch, marks.marked(batch).filter(~pl.col("noise")))
         found = collector.found(timed=not trace.untimed)
     return TracePart(trace, classify(trace), found)

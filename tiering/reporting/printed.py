@@ -137,9 +137,11 @@ def _drawn(plotting: Any, chart: Chart, kind: str) -> bytes:
                 _bars(axes, each, nth, len(data))
             elif each not in stacked:
                 _curve(axes, each, nth)
-        _axes(plotting, axes, layout, data[0]["y"] if data else [])
+        _axes(plotting, axes, layout, data[0]["y"] if data else [], lying=lying)
         if layout["showlegend"]:
-            figure.legend(loc="outside upper center", ncols=min(4, len(data)), columnspacing=1.0, handlelength=1.5)
+            long = sum(len(each["name"]) for each in data) > 40
+            columns = 2 if long else len(data)
+            figure.legend(loc="outside upper center", ncols=columns, columnspacing=1.0, handlelength=1.5)
         made = io.BytesIO()
         # Without the time, equal data give equal files.
         no_time = {"Date": None} if kind == "svg" else {"CreationDate": None}
@@ -178,6 +180,8 @@ def _bars(axes: Any, each: dict[str, Any], nth: int, of: int) -> None:
         drawn = axes.barh(range(len(names)), each["x"], color=colour)
         axes.bar_label(drawn, each["text"], fontsize=6, padding=2)
         axes.set_yticks(range(len(names)), names, fontsize=6)
+        # Room for the number beside the longest bar.
+        axes.set_xlim(0, 1.18 * max(map(float, each["x"])) or 1)
         return
     width = 0.8 / of
     at = [place + (nth - (of - 1) / 2) * width for place in range(len(each["x"]))]
@@ -203,16 +207,17 @@ def _heat(figure: Any, axes: Any, each: dict[str, Any]) -> None:
     axes.grid(visible=False)
 
 
-def _axes(plotting: Any, axes: Any, layout: dict[str, Any], names: Sequence[str]) -> None:
+def _axes(plotting: Any, axes: Any, layout: dict[str, Any], names: Sequence[str], *, lying: bool) -> None:
     for name, axis in (("xaxis", axes.xaxis), ("yaxis", axes.yaxis)):
         wanted = layout[name]
         axis.set_label_text(wanted["title"]["text"])
         if wanted.get("type") == "log":
             (axes.set_xscale if name == "xaxis" else axes.set_yscale)("log")
-        if "range" in wanted and wanted.get("type") != "log":
+        if "range" in wanted and wanted.get("type") != "log" and not lying:
             (axes.set_xlim if name == "xaxis" else axes.set_ylim)(*wanted["range"])
         elif wanted.get("rangemode") == "tozero":
-            (axes.set_xlim if name == "xaxis" else axes.set_ylim)(0)
+            low, high = axis.get_view_interval()
+            (axes.set_xlim if name == "xaxis" else axes.set_ylim)(0, high + 0.05 * (high - min(low, 0)))
         if wanted.get("exponentformat") == "SI":
             axis.set_major_formatter(plotting.ticker.EngFormatter(sep=""))
         if wanted.get("autorange") == "reversed" and wanted.get("type") == "category" and "ticktext" not in wanted:

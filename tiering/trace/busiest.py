@@ -54,8 +54,9 @@ class BusyTally:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Add rows that `counted` made."""
-        self._parts.append(self._summed(rows))
-        if len(self._parts) > 1 and sum(map(len, self._parts[1:])) > max(1 << 16, len(self._parts[0])):
+        self._parts.append(rows.select(self._key, "path", *_SUMS))
+        # Events are summed some batches at a time, because most of the work is done for each file of a batch.
+        if sum(map(len, self._parts[1:])) > _MOST:
             self._parts = [self._cut(self._summed(pl.concat(self._parts)))]
 
     def _summed(self, rows: pl.DataFrame) -> pl.DataFrame:

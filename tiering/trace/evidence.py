@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
@@ -11,7 +10,6 @@ from tiering.trace.access_sizes import MOVES, AccessSizes, SizeCounter
 from tiering.trace.busiest import Busiest, BusyTally, counted
 from tiering.trace.call_times import CallTimer, CallTimes
 from tiering.trace.process_times import ProcessTimer, ProcessTimes
-from tiering.trace.program_files import is_noise
 from tiering.trace.timeline import Timeline, TimelineBinner
 
 
@@ -37,27 +35,18 @@ class Evidence:
 
 
 class EvidenceCollector:
-    """Evidence while its events arrive.
+    """Evidence while its events arrive."""
 
-    dataset_root: a directory whose files are data, even if they look like those of a library.
-    """
-
-    def __init__(self, dataset_root: Path | None = None) -> None:
-        self._noise = is_noise(dataset_root)
-        self._timeline, self._sizes, self._calls = TimelineBinner(dataset_root), SizeCounter(), CallTimer()
+    def __init__(self) -> None:
+        self._timeline, self._sizes, self._calls = TimelineBinner(), SizeCounter(), CallTimer()
         self._processes, self._files, self._times = BusyTally("pid"), BusyTally("file"), ProcessTimer()
 
-    def add(self, batch: pl.DataFrame) -> None:
-        """Add a batch of events."""
+    def add(self, batch: pl.DataFrame, data: pl.DataFrame) -> None:
+        """Add a batch of events, and those of them that are not of the machinery of programs (FileMarks)."""
         if batch.is_empty():
             return
-        paths = batch.select("file", "path").unique("file").with_columns(noise=self._noise)
-        data = batch
-        if paths["noise"].any():
-            data = batch.join(paths.select("file", "noise"), on="file", how="left", maintain_order="left")
-            data = data.filter(~pl.col("noise"))
         moved = data.filter(pl.col("op").is_in(MOVES), pl.col("size") > 0)
-        self._timeline.add_moves(moved, paths, begin=float(batch["time"].to_numpy().min()))
+        self._timeline.add(moved, begin=float(batch["time"].to_numpy().min()))
         self._sizes.add(moved)
         rows = counted(data)
         self._processes.add(rows)
