@@ -26,7 +26,9 @@
     const vals = axis.tickvals || labels, texts = axis.ticktext || labels;
     return { ...axis, tickmode: "array", tickvals: vals, ticktext: texts.map((text) => shorter(String(text), room)) };
   };
-  const drawOne = (place, theme, print) => {
+  let print = false;
+  const drawOne = (place) => {
+    const theme = dim.matches && !print ? dark : light;
     const figure = paint(figures[place.dataset.figure], theme);
     const axis = { gridcolor: theme.grid, linecolor: theme.grid, zerolinecolor: theme.grid, color: theme.text };
     const width = print ? (place.closest(".small") ? 300 : 640) : place.clientWidth;
@@ -57,8 +59,10 @@
     }
     return Plotly.react(place, figure.data, layout, { displayModeBar: false, displaylogo: false });
   };
-  const theme = () => (dim.matches ? dark : light);
-  const draw = (print = false) => Promise.all(places.map((place) => drawOne(place, print ? light : theme(), print)));
+  const draw = async () => {
+    await Promise.all(places.map((place) => drawOne(place)));
+    document.documentElement.dataset.drawn = print ? "print" : `${innerWidth} ${dim.matches ? "dark" : "light"}`;
+  };
 
   const save = (content, name, kind) => {
     const link = document.createElement("a");
@@ -78,7 +82,7 @@
     const [low, high] = place._fullLayout.xaxis.range, middle = (low + high) / 2, half = (high - low) / 2 * factor;
     return Plotly.relayout(place, { "xaxis.range": [middle - half, middle + half], "xaxis.autorange": false });
   };
-  const reset = (place) => drawOne(place, theme(), false);
+  const reset = (place) => drawOne(place);
   const csv = (place) => save(tables[place.dataset.figure].join("\r\n") + "\r\n", `${place.dataset.figure}.csv`, "text/csv");
   const tools = (place) => {
     const bar = place.parentElement.querySelector(".tools");
@@ -111,8 +115,8 @@
     const script = document.createElement("script");
     script.textContent = await new Response(plain).text();
     document.head.append(script);
-    await draw();
     places.forEach(tools);
+    await draw();
     dim.addEventListener("change", () => draw());
     let waiting = 0, width = innerWidth;
     addEventListener("resize", () => {
@@ -122,19 +126,19 @@
       waiting = setTimeout(() => draw(), 100);
     });
     document.querySelectorAll("details.part").forEach((part) => part.addEventListener("toggle", () => {
-      if (part.open) part.querySelectorAll("[data-figure]").forEach((place) => drawOne(place, theme(), false));
+      if (part.open) part.querySelectorAll("[data-figure]").forEach((place) => drawOne(place));
     }));
     let folded = [];
     addEventListener("beforeprint", () => {
       folded = [...document.querySelectorAll("details.part:not([open])")];
       folded.forEach((part) => { part.open = true; });
-      draw(true);
+      print = true;
+      draw();
     });
-    addEventListener("afterprint", () => { folded.forEach((part) => { part.open = false; }); draw(); });
+    addEventListener("afterprint", () => { folded.forEach((part) => { part.open = false; }); print = false; draw(); });
     addEventListener("hashchange", unfold);
     unfold();
     if (location.hash.length > 1) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
-    document.documentElement.dataset.drawn = "yes";
   } catch (error) {
     const failure = document.getElementById("failure");
     failure.textContent = `The charts cannot be drawn in this browser (${error.message}). Their tables are below each heading.`;
