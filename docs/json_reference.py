@@ -192,8 +192,9 @@ def page() -> str:
     lines = [
         "# JSON documents",
         "",
-        "With `--json` a command prints one document on stdout and nothing else there; `recommend -o` writes one into a",
-        "file, which `report` reads. `format` names the kind of document. `format_version` rises when a key changes its meaning or goes; new keys may come at any time.",
+        "With `--json` a command prints one document on stdout and nothing else there; `recommend -o` writes one into",
+        "a file. `format` names the kind of document. `format_version` rises when a key changes its meaning or goes;",
+        "new keys may come at any time.",
         "Sizes are bytes, times are seconds, rates are per second, shares lie in [0, 1], and money is USD.",
         "",
         "This page is generated from the types that the commands print: `python -m docs.json_reference`.",

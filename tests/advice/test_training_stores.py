@@ -11,11 +11,11 @@ from tiering.advice.constraints import Limits
 from tiering.advice.estimate import TrainingRun, kept_as
 from tiering.advice.job import Job
 from tiering.advice.recommend import recommend
+from tiering.advice.saved_advice import Assumptions, advise
 from tiering.dataset.field_counts import ProfiledField
 from tiering.dataset.reencoded_sample import ReencodedFigures
 from tiering.errors import UsageError
 from tiering.literals import TrainingFormat
-from tiering.advice.saved_advice import Assumptions, advise
 from tiering.reporting.advice import in_words
 from tiering.workload.profile import Profile
 

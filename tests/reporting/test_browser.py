@@ -191,7 +191,7 @@ def test_every_chart_fits_a_printed_page(chromium, request, kind):
     page.wait_for_selector("html[data-drawn='print']", state="attached")
     assert page.evaluate(OUTSIDE) == []
     figures = page.evaluate("() => [...document.querySelectorAll('figure')].map(each => each.offsetHeight)")
-    assert 0 < min(figures)
+    assert min(figures) > 0
     assert max(figures) < height
     back = page.evaluate("() => getComputedStyle(document.querySelector('.main-svg')).backgroundColor")
     assert back == "rgb(255, 255, 255)"
