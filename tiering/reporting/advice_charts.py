@@ -25,10 +25,9 @@ def of_advice(advice: Advice) -> Chart:
         data.append(
             {
                 "type": "scatter",
-                "mode": "markers+text" if mark else "markers",
+                "mode": "markers",
                 "name": label,
-                "text": [label if mark else escaped(row.name) for row in rows],
-                "textposition": "top center",
+                "text": [escaped(row.name) for row in rows],
                 "x": [row.usd for row in rows],
                 "y": [row.epoch_s for row in rows],
                 "marker": {"color": colour, "symbol": symbol, "size": 15 if mark else 9},

@@ -124,7 +124,7 @@ def _latencies(parts: Sequence[TracePart]) -> Chart | None:
     return _chart(
         "read-times-of-both",
         "Times of reads",
-        f"A read takes {middle[0]} in the middle in A, {middle[1]} in B; 1 of 100 takes {late[0]} or more in A, "
+        f"Half of the reads take at most {middle[0]} in A, {middle[1]} in B; 1 of 100 takes {late[0]} or more in A, "
         f"{late[1]} in B",
         data,
         x=axis("time of a read (s)", type="log", exponentformat="SI"),

@@ -19,8 +19,7 @@ from tiering.units import counted, format_bytes, format_count, format_percent, f
 
 _WORDS: Final = {"read": "reads", "write": "writes", "access": "accesses"}
 _DOING: Final = ("reading", "writing", "other calls, such as open", "outside calls")
-_COLOURS: Final = ("c1", "c2", "c3", "c4")
-_A: Final = ("A", "An")
+_COLOURS: Final = ("c1", "c2", "c3", "c5")
 #: Operations of one chart of times; their curves would hide each other.
 _CURVES: Final = 4
 _BARS: Final = 10
@@ -47,7 +46,7 @@ def _doing(found: ProcessTimes, number: int) -> Chart:
     alive = np.maximum(found.alive, 1e-12)
     rows = [*(row / alive for row in found.calls), np.maximum(0.0, 1 - found.calls.sum(axis=0) / alive)]
     data = []
-    for name, row, colour in zip(_DOING, rows, _COLOURS, strict=True):
+    for name, row, colour in zip(_DOING, rows, (*_COLOURS[:3], "c4"), strict=True):
         one = curve_of(times, [float(f"{100 * share:.4g}") for share in row], name, colour, False)
         data.append(
             one | {"stackgroup": "time", "line": one["line"] | {"shape": "hv", "width": 0}, "fillcolor": colour}
@@ -135,7 +134,7 @@ def _latencies(found: Sequence[CallTimes], number: int) -> Chart:
     return Chart(
         f"latency-{number}",
         "Times of calls",
-        f"{_A[longest.op[0] in 'aeiou']} {longest.op} takes {format_seconds(middle)} in the middle, and 1 of 100 takes "
+        f"Half of the {longest.op} calls take at most {format_seconds(middle)}, and 1 of 100 takes "
         f"{format_seconds(late)} or more",
         f"{counted(longest.calls, longest.op + ' call')} take {format_seconds(longest.seconds)} in all. Percentiles "
         f"are at most 4.5 % too high.{' In the table alone: ' + names + '.' if names else ''}",

@@ -15,11 +15,13 @@ from tiering.advice.plan import making_of
 from tiering.advice.saved_advice import SavedAdvice
 from tiering.dataset.profile import DatasetProfile
 from tiering.trace.evidence import Evidence
+from tiering.trace.process_times import ProcessTimes
 from tiering.trace.trace_profile import TraceProfile
 from tiering.units import counted, format_bytes, format_percent, format_seconds, format_usd
 
 #: Shares of the time that are not worth a finding.
 _LEAST: Final = 0.01
+_PACK: Final = "Pack the files into a store, which is opened once."
 #: The miss ratio at which a cache is called sufficient.
 _MISSES: Final = 0.1
 
@@ -52,9 +54,9 @@ def findings(
     *,
     most: int = 3,
 ) -> list[Finding]:
-    """Return the dearest findings, at most so many."""
+    """Return the dearest findings, at most so many. With advice, the trace that leads it counts, the first."""
     found = [*(_of_advice(saved) if saved is not None else [])]
-    for trace, evidence in traces:
+    for trace, evidence in traces[:1] if saved is not None else traces:
         found += _of_trace(trace, evidence, saved, dataset)
     if dataset is not None:
         found += _of_dataset(dataset, saved)
@@ -129,56 +131,64 @@ def _of_trace(
     times = found.process_times if found is not None else None
     if found is None or times is None:
         return
-    shares, alive = times.shares, float(times.alive.sum())
-
-    def finding(text: str, share: float, fix: str, command: str | None = None) -> Finding:
-        traced = f"{format_percent(share)} of the traced time ({format_seconds(share * alive)})"
-        if saved is None:
-            return Finding(text, traced, fix, command, share, None)
-        now = saved.recommendation.baseline
-        cost, usd = _cost(share * now.run_s(saved.recommendation.epochs), 0.0, saved)
-        return Finding(text, f"{traced}; at that share, {cost}", fix, command, share, usd)
-
     pack = None
     if saved is not None and dataset is not None:
         pack = next((place.command for place in saved.recommendation.plan if place.command is not None), None)
-    if shares["other"] > _LEAST:
-        opens = next((calls for calls in found.calls if calls.op == "open"), None)
-        each = f", {format_seconds(opens.percentile(50))} each in the middle" if opens is not None else ""
-        yield finding(
-            f"Processes open, close and look for files: {counted(trace.opens, 'open')}{each}.",
-            shares["other"],
-            "Pack the files into a store, which is opened once.",
-            pack,
-        )
-    again = shares["read"] * trace.bytes_reread / max(1, trace.bytes_read)
-    if again > _LEAST:
-        enough = next((point for point in trace.miss_ratio_curve if point.static <= _MISSES), None)
-        fix = (
-            f"A cache of {format_bytes(enough.cache_bytes)} would answer {format_percent(1 - enough.static)} of them."
-            if enough is not None
-            else "Put the data on a faster tier, or a cache in front of it."
-        )
-        yield finding(
-            f"{format_bytes(trace.bytes_reread)} of {format_bytes(trace.bytes_read)} read had been read before.",
-            again,
-            fix,
-        )
+    alive = float(times.alive.sum())
+    parts = (*_finding_files(trace, found, times), *_slow(found, times), *_moving(trace, times))
+    for text, share, fix in parts:
+        if share > _LEAST:
+            yield _priced(text, share, alive, fix, pack if fix == _PACK else None, saved)
+
+
+def _priced(text: str, share: float, alive: float, fix: str, command: str | None, saved: SavedAdvice | None) -> Finding:
+    """Return a finding that takes a share of the traced time. alive: that time of all processes, in s."""
+    traced = f"{format_percent(share)} of the traced time ({format_seconds(share * alive)})"
+    if saved is None:
+        return Finding(text, traced, fix, command, share, None)
+    now = saved.recommendation.baseline
+    if now.bottleneck == "training job":
+        hidden = f"{traced}, which the training job hides, because it sets the pace"
+        return Finding(text, hidden, fix, command, share, 0.0)
+    cost, usd = _cost(share * now.run_s(saved.recommendation.epochs), 0.0, saved)
+    return Finding(text, f"{traced}; at that share, {cost}", fix, command, share, usd)
+
+
+def _finding_files(trace: TraceProfile, found: Evidence, times: ProcessTimes) -> Iterator[tuple[str, float, str]]:
+    opens = next((calls for calls in found.calls if calls.op == "open"), None)
+    each = f", half of which take up to {format_seconds(opens.percentile(50))}" if opens is not None else ""
+    yield (
+        f"Processes open, close and look for files: {counted(trace.opens, 'open')}{each}.",
+        times.shares["other"],
+        _PACK,
+    )
+
+
+def _slow(found: Evidence, times: ProcessTimes) -> Iterator[tuple[str, float, str]]:
     for calls in found.calls:
-        tail = calls.tail_seconds / calls.seconds * shares.get(calls.op, 0.0) if calls.seconds else 0.0
-        if calls.op in {"read", "write"} and tail > _LEAST:
-            yield finding(
+        if calls.op in {"read", "write"} and calls.seconds:
+            yield (
                 f"{format_percent(calls.tail_share, digits=2)} of the {calls.op}s take more than ten times the median, "
                 f"{format_seconds(calls.percentile(50))}.",
-                tail,
+                calls.tail_seconds / calls.seconds * times.shares[calls.op],
                 "Keep more calls in flight, or choose storage with a shorter tail: tiering probe measures it.",
             )
-    if shares["write"] > _LEAST:
-        yield finding(
-            f"Processes write {format_bytes(trace.bytes_written)} and wait until it is done.",
-            shares["write"],
-            "Write to a local disk first, or in the background.",
-        )
+
+
+def _moving(trace: TraceProfile, times: ProcessTimes) -> Iterator[tuple[str, float, str]]:
+    enough = next((point for point in trace.miss_ratio_curve if point.static <= _MISSES), None)
+    yield (
+        f"{format_bytes(trace.bytes_reread)} of {format_bytes(trace.bytes_read)} read had been read before.",
+        times.shares["read"] * trace.bytes_reread / max(1, trace.bytes_read),
+        f"A cache of {format_bytes(enough.cache_bytes)} would answer {format_percent(1 - enough.static)} of the reads."
+        if enough is not None
+        else "Put the data on a faster tier, or a cache in front of it.",
+    )
+    yield (
+        f"Processes write {format_bytes(trace.bytes_written)} and wait until it is done.",
+        times.shares["write"],
+        "Write to a local disk first, or in the background.",
+    )
 
 
 def _of_dataset(dataset: DatasetProfile, saved: SavedAdvice | None) -> Iterator[Finding]:

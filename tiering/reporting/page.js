@@ -1,8 +1,8 @@
 "use strict";
 (async () => {
-  const light = { back: "#ffffff", text: "#1b1f24", grid: "#d5dbe1", c1: "#0b65b8", c2: "#b34700", c3: "#17703a", c4: "#c3cad2",
+  const light = { back: "#ffffff", text: "#1b1f24", grid: "#d5dbe1", c1: "#0b65b8", c2: "#b34700", c3: "#17703a", c4: "#c3cad2", c5: "#7a3e9d",
     heat: [[0, "#dcebf8"], [0.5, "#4a8fce"], [1, "#0a2f5c"]] };
-  const dark = { back: "#14171b", text: "#e8ebee", grid: "#39424c", c1: "#6cb4f5", c2: "#f5a35c", c3: "#66d08f", c4: "#4a545f",
+  const dark = { back: "#14171b", text: "#e8ebee", grid: "#39424c", c1: "#6cb4f5", c2: "#f5a35c", c3: "#66d08f", c4: "#4a545f", c5: "#c9a0ea",
     heat: [[0, "#1b3550"], [0.5, "#4a94d8"], [1, "#e4f2ff"]] };
   const dim = matchMedia("(prefers-color-scheme: dark)");
   const fine = matchMedia("(pointer: fine)").matches;
@@ -38,6 +38,7 @@
       margin: { l: 56, r: 20, t: 16, b: 48 }, hoverlabel: { namelength: -1 },
       dragmode: fine ? "zoom" : false, xaxis: { ...axis, ...figure.layout.xaxis }, yaxis: { ...axis, ...figure.layout.yaxis } };
     layout.xaxis.title = { ...layout.xaxis.title, standoff: 10 };
+    layout.yaxis.title = { ...layout.yaxis.title, standoff: 12 };
     if (layout.yaxis.type === "category") layout.yaxis = narrowed(layout.yaxis, figure.data[0].y, width);
     // The number beside a bar needs room in pixels, however wide the chart is.
     if (figure.data[0].orientation === "h") {

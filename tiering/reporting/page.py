@@ -18,6 +18,7 @@ from tiering.reporting.dataset_charts import of_dataset
 from tiering.reporting.evidence_charts import of_evidence
 from tiering.reporting.field_charts import COLUMNS as FIELD_COLUMNS
 from tiering.reporting.field_charts import field_rows, of_fields
+from tiering.reporting.findings import findings
 from tiering.reporting.frame import Section, render
 from tiering.reporting.trace_charts import of_trace
 from tiering.sources.account_lines import account_lines
@@ -117,6 +118,7 @@ def page_of(content: Content, wording: Callable[[str], str] | None = None) -> st
         led_by=saved.led_by if saved is not None else None,
         workload=saved.recommendation.workload if saved is not None else "",
         findings=content.findings,
+        own_findings=[findings(None, None, [(part.profile, part.evidence)]) for part in content.traces],
         dataset=dataset,
         dataset_charts=[chart for chart in in_dataset if chart not in of_fields_],
         account=_account(dataset) if dataset is not None else [],

@@ -22,7 +22,14 @@ from tiering.storage.output_file import write_output
 _WIDTH: Final = 3.5
 _HEIGHT: Final = 2.3
 #: Okabe and Ito's colours, which readers of every kind of sight tell apart, each with a line style for grey printers.
-_COLOURS: Final = {"c1": "#0072B2", "c2": "#D55E00", "c3": "#009E73", "c4": "#BBBBBB", "text": "#000000"}
+_COLOURS: Final = {
+    "c1": "#0072B2",
+    "c2": "#D55E00",
+    "c3": "#009E73",
+    "c4": "#BBBBBB",
+    "c5": "#CC79A7",
+    "text": "#000000",
+}
 _STYLES: Final = ("-", "--", ":", "-.")
 _SETTINGS: Final = {
     "font.size": 8,
