@@ -167,12 +167,10 @@ def _finding_files(trace: TraceProfile, found: Evidence, times: ProcessTimes) ->
 def _slow(found: Evidence, times: ProcessTimes) -> Iterator[tuple[str, float, str]]:
     for calls in found.calls:
         if calls.op in {"read", "write"} and calls.seconds:
-            yield (
-                f"{format_percent(calls.tail_share, digits=2)} of the {calls.op}s take more than ten times the median, "
-                f"{format_seconds(calls.percentile(50))}.",
-                calls.tail_seconds / calls.seconds * times.shares[calls.op],
-                "Keep more calls in flight, or choose storage with a shorter tail: tiering probe measures it.",
-            )
+            share, median = format_percent(calls.tail_share, digits=2), format_seconds(calls.percentile(50))
+            text = f"{share} of the {calls.op}s take more than ten times the median, {median}."
+            fix = "Keep more calls in flight, or choose storage with a shorter tail: tiering probe measures it."
+            yield text, calls.tail_seconds / calls.seconds * times.shares[calls.op], fix
 
 
 def _moving(trace: TraceProfile, times: ProcessTimes) -> Iterator[tuple[str, float, str]]:
