@@ -123,7 +123,7 @@ def _told_apart(others: list[Path]) -> tuple[list[str], list[Path]]:
     """Return what to compare with, at most one, and the traces."""
     from tiering.advice.saved_advice import is_advice
     from tiering.store.open import is_store
-    from tiering.workload.profile import is_profile
+    from tiering.workload.profile_mark import is_profile
 
     compared = [path for path in others if is_store(path) or is_advice(path) or (path.is_file() and is_profile(path))]
     if len(compared) > 1:
