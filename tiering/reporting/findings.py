@@ -101,7 +101,7 @@ def _of_advice(saved: SavedAdvice) -> Iterator[Finding]:
         cost, usd = _cost(gained, choice.monthly_usd - best.monthly_usd, saved)
         if usd > 0:
             yield Finding(
-                f"Images are larger than training needs: with {best.format} an epoch would take "
+                f"Training reads the original images: from re-encoded ones ({best.format}) an epoch would take "
                 f"{format_seconds(best.steady_epoch_s)} in place of {format_seconds(choice.steady_epoch_s)}.",
                 cost,
                 "If training may read re-encoded images, make a store of them and keep the originals.",
@@ -122,7 +122,9 @@ def _of_advice(saved: SavedAdvice) -> Iterator[Finding]:
 
 
 def _place(option: Option) -> str:
-    return f"{option.tier_title} ({'plain files' if option.format == 'folder' else option.format})"
+    kept = "plain files" if option.format == "folder" else option.format
+    behind = f", behind a cache of {option.cache}" if option.kind == "cached" else ""
+    return f"{option.tier_title} ({kept}{behind})"
 
 
 def _of_trace(

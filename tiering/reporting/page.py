@@ -23,6 +23,7 @@ from tiering.reporting.frame import Section, render
 from tiering.reporting.trace_charts import of_trace
 from tiering.sources.account_lines import account_lines
 from tiering.storage.output_file import write_output
+from tiering.workload.verdict import Verdict
 
 
 def write_report(
@@ -118,6 +119,7 @@ def page_of(content: Content, wording: Callable[[str], str] | None = None) -> st
         led_by=saved.led_by if saved is not None else None,
         workload=saved.recommendation.workload if saved is not None else "",
         findings=content.findings,
+        reasons=[_reason(part.verdict) for part in content.traces],
         own_findings=[findings(None, None, [(part.profile, part.evidence)]) for part in content.traces],
         dataset=dataset,
         dataset_charts=[chart for chart in in_dataset if chart not in of_fields_],
@@ -137,6 +139,14 @@ def page_of(content: Content, wording: Callable[[str], str] | None = None) -> st
         option_rows=[(row.name, row.mark, *row.cells) for row in advice.rows] if advice is not None else [],
         what_if_columns=WHAT_IF,
     )
+
+
+def _reason(verdict: Verdict) -> str:
+    """Return the fact that explains a verdict: the one that defines it, or the heaviest that speaks for it."""
+    defining = {"re-read-heavy": "reread_share", "write-heavy": "write_share", "read-once": "epochs"}
+    speaking = [fact for fact in verdict.facts if not fact.against]
+    first = [fact for fact in speaking if fact.feature == defining.get(verdict.workload)]
+    return next((fact.text for fact in (*first, *speaking)), "")
 
 
 def _account(dataset: DatasetProfile) -> list[str]:
