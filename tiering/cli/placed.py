@@ -53,8 +53,8 @@ def show_plan(found: PlacementSummary) -> None:
         *map(format_usd, (*parts, found.monthly_usd)),
         "",
     )
-    console.show(shown)
-    console.print(_quality(found), soft_wrap=True)
+    console.say(_quality(found))
+    console.show(shown, drop=("moving", "waiting", "access", "storage", "of capacity", "busy"))
 
 
 def _quality(found: PlacementSummary) -> str:
@@ -85,7 +85,7 @@ def compare(plans: Sequence[PlacementSummary], names: tuple[str, str]) -> None:
     console.show(shown)
     less = one.monthly_usd - two.monthly_usd
     difference = f"{format_usd(abs(less))} USD a month {'less' if less > 0 else 'more'}" if less else "the same"
-    console.print(f"With {names[1]} it costs {difference}.", soft_wrap=True)
+    console.say(f"With {names[1]} it costs {difference}.")
 
 
 def name_of(catalog: Path | None) -> str:

@@ -26,6 +26,7 @@ def recommend(
             "--output", "-o", metavar="FILE", help="Save the advice and its basis, for `tiering report`, as JSON."
         ),
     ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say in full what the advice takes for granted.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Recommend the storage tier, the packed format, the codec and the cache for a dataset.
@@ -59,4 +60,4 @@ def recommend(
     if json:
         emit_json(found.recommendation, "recommendation")
         return
-    show(found.recommendation)
+    show(found.recommendation, explain=explain)

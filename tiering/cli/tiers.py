@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tiering.advice.catalog import Tier
 
 
+#: Columns of the list that a narrow terminal leaves out, the first one first.
+_NARROW = ("days at least", "in flight", "p50", "USD/GB read", "USD/1,000 reads", "writes", "p99", "random")
+
 tiers = Verbs(no_args_is_help=True, help="Show and check the catalog of storage tiers.")
 
 
@@ -48,7 +51,7 @@ def list_tiers(catalog: Catalog = None, cloud: OfCloud = None, json: JsonFlag = 
             str(tier.queue_depth),
             *(f"{price:g}" for price in (tier.price, tier.request_price, tier.retrieval_price, tier.minimum_days)),
         )
-    out().show(shown)
+    out().show(shown, drop=_NARROW)
 
 
 @tiers.command()

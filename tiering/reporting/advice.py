@@ -72,7 +72,16 @@ def in_words(saved: SavedAdvice, wording: Callable[[str], str] | None = None) ->
         criterion=found.criterion,
         rows=tuple(_row(mark, option) for mark, option in options),
         what_if=tuple(_case(each) for each in saved.what_if),
-        notes=tuple(map(say, (*(f"Left out: {line}" for line in found.dropped), *found.notes))),
+        notes=tuple(
+            map(
+                say,
+                (
+                    *(f"Left out: {line}" for line in found.dropped),
+                    *found.notes,
+                    *(each.text for each in found.assumptions),
+                ),
+            )
+        ),
         plan=tuple(plan_in_words(found.plan)) if len(found.plan) > 1 else (),
         commands=tuple(place.command for place in found.plan if place.command is not None),
         form_columns=columns,
