@@ -29,7 +29,7 @@ ANSWERS = {
     "recommend": "(?s)USD a.month",
     "cache size": "All of it, 4.59 PB",
     "classify": "inconclusive|write-heavy",
-    "place": "optimum|No plan costs less",
+    "place": "on nvme and 7 files",
     "profile --trace": "Trace",
 }
 

@@ -51,7 +51,9 @@ class PlainConsole(Console):
             self.print(each, soft_wrap=True)
 
     def _width_of(self, table: Table) -> int:
-        return self.measure(table, options=self.options.update(max_width=_WIDEST)).maximum
+        """Return the columns that a table needs at least: all, but for columns of prose, which may wrap."""
+        needs = self.measure(table, options=self.options.update(max_width=_WIDEST))
+        return needs.minimum if any(not column.no_wrap for column in table.columns) else needs.maximum
 
     def _show_stacked(self, table: Table) -> None:
         """Print each row as a block: its first value, and below it a line for each other one that is not empty."""

@@ -99,7 +99,7 @@ def _show_datasets(plan: DatasetPlacement) -> None:
     console.print()
     console.show(view)
     if len(largest) > _ROWS:
-        console.print(f"... and {format_count(len(largest) - _ROWS)} cheaper ones: --json or -o lists all.")
+        console.say(f"... and {format_count(len(largest) - _ROWS)} cheaper ones: --json or -o lists all.")
     _show_moves(plan)
     for cache in plan.caches:
         names = first_few([shown(path) for path in cache.datasets], 3, separator=", ")

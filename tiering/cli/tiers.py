@@ -110,15 +110,15 @@ def check(
         raise typer.Exit(wrong[0].exit_code)
     if not json:
         where = str(file) if file is not None else "The shipped catalog" if cloud is None else f"The preset {cloud}"
-        out().print(f"{where}: {len(found)} tiers, {len(warnings)} warnings.")
+        out().say(f"{where}: {len(found)} tiers, {len(warnings)} warnings.")
 
 
 def figures_of(tier: Tier) -> Table:
     """Return a table of a tier's figures, with value and meaning."""
-    shown = table(tier.name, "", "")
-    shown.columns[2].justify = "left"
+    shown = table(tier.name, "", "", title=tier.title)
+    shown.columns[2].justify, shown.columns[2].no_wrap = "left", False
     for key, field in type(tier).model_fields.items():
-        if key not in {"name", "read_points"}:
+        if key not in {"name", "title", "read_points"}:
             shown.add_row(key, _shown(key, getattr(tier, key)), f"  {field.description}")
     return shown
 
