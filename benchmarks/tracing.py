@@ -32,7 +32,8 @@ import polars as pl
 from benchmarks.tracing_inputs import INPUTS, PROGRAMS
 from tiering.trace import block_sample as blocks
 from tiering.trace import intervals
-from tiering.trace.capture import FLAGS, record
+from tiering.trace.capture import record
+from tiering.trace.capturing.strace import FLAGS
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.profile import profile_events
 

@@ -5,6 +5,7 @@ Run it from the repository's root: python -m docs.json_reference
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing_extensions import TypedDict
 from tiering.advice.cache_size import CacheSizes
 from tiering.advice.estimate import KeptAs
 from tiering.advice.recommendation import Recommendation
+from tiering.advice.saved_advice import SavedAdvice
 from tiering.advice.tier import Tier
 from tiering.cache.maintenance import CacheCheck, CacheInfo
 from tiering.cache.stats import CacheStats
@@ -34,6 +36,10 @@ from tiering.placement.plan import PlacementSummary
 from tiering.placement.survey import Survey
 from tiering.probing.probe import Probe
 from tiering.store.manifest import Manifest
+from tiering.trace.waiting import Waiting
+from tiering.trace.watching.job_progress import JobProgress
+from tiering.trace.watching.observation import SourceUse
+from tiering.workload.cause import Cause
 from tiering.workload.profile import Profile
 from tiering.workload.verdict import Verdict
 
@@ -41,9 +47,14 @@ PAGE: Final = Path(__file__).parent / "reference" / "json.md"
 
 
 class SourcedVerdict(TypedDict):
-    """The verdict on one trace: its fields stand beside `source`, the trace's path."""
+    """The verdict on one trace: its fields stand beside `source`, the trace's path.
+
+    Attributes:
+        causes: Where a watched or profiled job waits, the most important first; empty of other traces.
+    """
 
     source: str
+    causes: list[Cause]
 
 
 class Verdicts(TypedDict):
@@ -98,6 +109,38 @@ class Plan(TypedDict):
     jobs: NotRequired[list[JobShare]]
 
 
+class WatchResult(TypedDict):
+    """What a watch recorded: the last line of its output.
+
+    Attributes:
+        path: The trace.
+        status: Exit status of a command that was started, 128 + n if signal n ended it; null for another job, and for a
+            command that still ran.
+        seconds: How long the job was watched, s.
+        sources: What each source of evidence shows and lacks.
+        events: How many events the trace has.
+        bytes_read, bytes_written: B in these events.
+        notes: Remarks; the trace has them as well.
+        watcher_share: The share of one core that watching took.
+        interrupted: Whether a signal ended it.
+        waiting: Where the job's processes spent their time; null if it ended before the first look.
+        causes: What slows the job down, the most important first.
+    """
+
+    path: str
+    status: int | None
+    seconds: float
+    sources: list[SourceUse]
+    events: int
+    bytes_read: int
+    bytes_written: int
+    notes: list[str]
+    watcher_share: float
+    interrupted: bool
+    waiting: Waiting | None
+    causes: list[Cause]
+
+
 class Tiers(TypedDict):
     """The tiers of the catalog."""
 
@@ -130,6 +173,8 @@ class Document(NamedTuple):
 
 DOCUMENTS: Final = (
     Document("profile", "tiering-profile", Profile),
+    Document("watch (each look)", "tiering-look", JobProgress),
+    Document("watch (at the end)", "tiering-watch", WatchResult),
     Document("classify", "tiering-verdicts", Verdicts),
     Document("convert, append, info", "tiering", Manifest),
     Document("append --sync", "tiering-sync", Synced),
@@ -150,6 +195,7 @@ DOCUMENTS: Final = (
         "estimate", "tiering-estimate", dict[str, float | None], {"text": dict[str, str], "kept_as": list[KeptAs]}
     ),
     Document("recommend", "tiering-recommendation", Recommendation),
+    Document("recommend -o", "tiering-advice", SavedAdvice),
     Document("survey", "tiering-survey", Survey),
     Document("place", "tiering-placement", Plan),
     Document("probe", "tiering-probe", Probe),
@@ -189,8 +235,10 @@ def page() -> str:
     lines = [
         "# JSON documents",
         "",
-        "With `--json` a command prints one document on stdout and nothing else there. `format` names the kind of",
-        "document. `format_version` rises when a key changes its meaning or goes; new keys may come at any time.",
+        "With `--json` a command prints one document on stdout and nothing else there; `recommend -o` writes one into",
+        "a file; `tiering watch` prints one for each look, each in a line, and the result as the last line.",
+        "`format` names the kind of document. `format_version` rises when a key changes its meaning or goes; new keys",
+        "may come at any time.",
         "Sizes are bytes, times are seconds, rates are per second, shares lie in [0, 1], and money is USD.",
         "",
         "This page is generated from the types that the commands print: `python -m docs.json_reference`.",
@@ -203,13 +251,22 @@ def page() -> str:
     parts: dict[str, dict[str, Any]] = {}
     for document in DOCUMENTS:
         schema = schema_of(document)
-        for name, part in schema.get("$defs", {}).items():
-            assert parts.setdefault(name, part) == part, f"two types are called {name}"
+        for name in [name for name, part in schema.get("$defs", {}).items() if parts.get(name, part) != part]:
+            schema = _renamed(schema, name, f"{name} in {document.name}")
+        parts |= schema.get("$defs", {})
         lines += ["", f"## {document.name}", "", *_table(schema)]
     lines += ["", "# Parts of documents"]
     for name in sorted(parts):
         lines += ["", f"## {name}", "", *_table(parts[name])]
     return "\n".join(lines) + "\n"
+
+
+def _renamed(schema: dict[str, Any], name: str, other: str) -> dict[str, Any]:
+    """Return a schema in which a part has another name, because two types in different rooms are called the same."""
+    text = json.dumps(schema).replace(f'"#/$defs/{name}"', f'"#/$defs/{other}"')
+    renamed: dict[str, Any] = json.loads(text)
+    renamed["$defs"][other] = renamed["$defs"].pop(name)
+    return renamed
 
 
 def _table(schema: dict[str, Any]) -> Iterator[str]:
@@ -228,15 +285,15 @@ def _table(schema: dict[str, Any]) -> Iterator[str]:
 def _described(docstring: str) -> dict[str, str]:
     """Return the meaning of each attribute in a Google-style docstring."""
     _, _, attributes = docstring.partition("Attributes:\n")
-    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", attributes, flags=re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in found}
+    found = re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n        .*)*)", attributes, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for names, text in found for name in names.split(", ")}
 
 
 def _type(schema: dict[str, Any]) -> str:
     """Return a type in words."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
-        return f"[{name}](#{name.lower()})"
+        return f"[{name}](#{name.lower().replace(' ', '-')})"
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(each) for each in schema["anyOf"]))
     if "const" in schema or "enum" in schema:

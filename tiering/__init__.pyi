@@ -19,6 +19,11 @@ from tiering.advice.job import Job as Job
 from tiering.advice.option import Option as Option
 from tiering.advice.recommend import recommend as recommend
 from tiering.advice.recommendation import Recommendation as Recommendation
+from tiering.advice.saved_advice import Assumptions as Assumptions
+from tiering.advice.saved_advice import SavedAdvice as SavedAdvice
+from tiering.advice.saved_advice import advise as advise
+from tiering.advice.saved_advice import read_advice as read_advice
+from tiering.advice.saved_advice import write_advice as write_advice
 from tiering.advice.tier import ReadPoint as ReadPoint, Tier as Tier
 from tiering.cache.cached_store import CachedStore as CachedStore
 from tiering.cache.cached_store import cached as cached
@@ -79,9 +84,10 @@ from tiering.placement.survey import (
 )
 from tiering.placement.survey_file import read_survey as read_survey, write_survey as write_survey
 from tiering.probing.probe import Probe as Probe, probe as probe
+from tiering.reporting.comparison import write_comparison as write_comparison
 from tiering.reporting.model_card import write_model_card as write_model_card
-from tiering.reporting.advice import Assumptions as Assumptions
 from tiering.reporting.page import write_report as write_report
+from tiering.reporting.printed import write_figures as write_figures
 from tiering.serve.batches import Batch as Batch
 from tiering.serve.loader import Loader as Loader
 from tiering.serve.mixture import Mixture as Mixture, mix as mix
@@ -100,6 +106,11 @@ from tiering.trace.capture import Recording as Recording, record as record
 from tiering.trace.profile import profile_events as profile_events, profile_trace as profile_trace
 from tiering.trace.readers import read_trace as read_trace
 from tiering.trace.trace_profile import TraceProfile as TraceProfile
+from tiering.trace.watching.job_progress import ProgressTally as ProgressTally
+from tiering.trace.watching.watch import Watched as Watched, watch as watch
+from tiering.trace.waiting import Waiting as Waiting
+from tiering.workload.cause import Cause as Cause
+from tiering.workload.causes import causes as causes
 from tiering.workload.classifier import Model as Model, load_model as load_model, save_model as save_model
 from tiering.workload.profile import Profile as Profile, read_profile as read_profile, write_profile as write_profile
 from tiering.workload.training.own_traces import own_examples as own_examples

@@ -60,7 +60,7 @@ Cloud = Literal["aws", "google", "azure", "onprem"]
 ReadsFrom = Literal["same-zone", "other-zone", "other-region", "internet"]
 
 #: The programs that record a trace.
-Tracer = Literal["strace", "dftracer"]
+Tracer = Literal["auto", "tracepoints", "strace", "dftracer"]
 
 #: What happens to the original files beside a packed store or copies: kept where that is cheapest, kept where they are,
 #: or deleted.

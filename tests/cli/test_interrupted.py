@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import typer
 
@@ -19,6 +21,7 @@ STORE, IMAGES = "{store}", FIXTURES / "images"
 WORDS = {
     "profile": [IMAGES, "-o", "{out}"],
     "trace": ["-o", "{out}", "--", "sleep", "60"],
+    "watch": [os.getpid(), "-o", "{out}"],
     "classify": [TRACE],
     "convert": [IMAGES, "{out}", "--to", "lmdb"],
     "append": [IMAGES, STORE],
@@ -82,6 +85,7 @@ def test_every_verb_has_a_last_line_and_is_interrupted_here():
 IN_EVERY_RUN = {
     "profile",
     "trace",
+    "watch",
     "convert",
     "append",
     "relabel",

@@ -62,6 +62,7 @@ def run_all(page: str) -> None:
                 "mixtures",
                 "fields",
                 "traces",
+                "watching",
                 "report",
                 "placement",
                 "tiers",

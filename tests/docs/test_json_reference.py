@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import jsonschema
 import pytest
@@ -20,10 +21,21 @@ def test_the_page_is_current():
     assert PAGE.read_text() == page(), "remake it: python -m docs.json_reference"
 
 
-def printed(*words: object, status: int = 0) -> dict[str, object]:
+def printed_lines(*words: object) -> str:
     done = CliRunner().invoke(app, [*map(str, words), "--json"])
-    assert done.exit_code == status, done.output
-    return json.loads(done.stdout)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def printed(*words: object) -> dict[str, object]:
+    return json.loads(printed_lines(*words))
+
+
+def watched(trace) -> tuple[dict[str, object], dict[str, object]]:
+    with subprocess.Popen(["sleep", "60"]) as job:
+        first, *_, last = printed_lines("watch", job.pid, "--for", "0.7s", "-o", trace).splitlines()
+        job.kill()
+    return json.loads(first), json.loads(last)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +48,10 @@ def documents(tmp_path_factory, photos) -> dict[str, dict[str, object]]:
     key = next(str(path.relative_to(photos)) for path in sorted(photos.rglob("*.jpg")))
     labels.write_text(f"path,label\n{key},bird\n")
     keys.write_text("no such key\n")
+    look, result = watched(work / "trace.parquet")
     found = {
+        "watch (each look)": look,
+        "watch (at the end)": result,
         "profile": printed("profile", photos, "--trace", TRACE, "-o", profile),
         "classify": printed("classify", profile),
         "convert": printed("convert", photos, store, "--to", "lmdb"),
@@ -57,7 +72,8 @@ def documents(tmp_path_factory, photos) -> dict[str, dict[str, object]]:
         "cache size": printed("cache", "size", profile),
         "model show": printed("model", "show"),
         "estimate": printed("estimate"),
-        "recommend": printed("recommend", profile, "--samples-per-second", 3000),
+        "recommend": printed("recommend", profile, "--samples-per-second", 3000, "-o", work / "advice.json"),
+        "recommend -o": json.loads((work / "advice.json").read_text()),
         "survey": printed("survey", photos, "--trace", TRACE, "-o", work / "survey.json"),
         "place": printed("place", TRACE, "--capacity", "nvme=1TB", "--capacity", "hdd", "--lists", work / "lists"),
         "probe": printed("probe", work, "--seconds", 0.1, "--size", "64MiB"),

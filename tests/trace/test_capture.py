@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import polars as pl
 import pytest
 
 from tiering.errors import MachineError, TraceError, UsageError
-from tiering.trace.capture import ASKED, record
+from tiering.trace.capture import record
+from tiering.trace.capturing.strace import ASKED
 from tiering.trace.profile import profile_trace
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.strace_calls import CALLS, STATS
@@ -40,7 +43,7 @@ def files(tmp_path):
     return directory
 
 
-@pytest.mark.parametrize("backend", ["strace", "dftracer"])
+@pytest.mark.parametrize("backend", ["tracepoints", "strace", "dftracer"])
 def test_three_passes_are_seen_as_three_epochs(tmp_path, files, backend):
     trace = tmp_path / "trace.parquet"
     made = record([sys.executable, "-c", LOOP, str(files), str(tmp_path / "out")], trace, backend=backend)
@@ -54,7 +57,7 @@ def test_three_passes_are_seen_as_three_epochs(tmp_path, files, backend):
     assert profile.epochs_found is not None
     assert profile.epochs_found.count == 3
     # DFTracer cannot see all of a run.
-    assert profile.whole == (backend == "strace")
+    assert profile.whole == (backend != "dftracer")
     assert any("DFTracer" in note for note in profile.notes) == (backend == "dftracer")
 
 
@@ -78,6 +81,75 @@ def test_totals_agree_with_what_the_kernel_counted(tmp_path, files, command):
     assert made.bytes_read == pytest.approx(made.counted_read, rel=0.01, abs=1 << 16)
     assert made.bytes_written == pytest.approx(made.counted_written, rel=0.01, abs=100)
     assert made.notes == []
+
+
+#: Every kind of call that changes what a later one means: links, positions, duplicates, copies inside the kernel,
+#: directories, forks, threads.
+CALLS_OF_ALL_KINDS = """
+import mmap, os, subprocess, sys, threading
+os.chdir(sys.argv[1])
+open("a", "wb").write(bytes(10240)); os.symlink("a", "link")
+with open("link", "rb") as file: file.seek(100); file.read(10); file.seek(0, 2)
+fd = os.open("a", os.O_RDONLY); os.pread(fd, 100, 5); os.preadv(fd, [bytearray(10), bytearray(20)], 7)
+copy = os.dup(fd); os.read(copy, 33); os.read(fd, 44); os.close(fd)
+out = os.open("b", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+os.sendfile(out, copy, 50, 500); os.sendfile(out, copy, None, 100); os.copy_file_range(copy, out, 77, 10, 20)
+os.pwrite(out, b"xyz", 9); os.ftruncate(out, 50); os.fsync(out); os.close(out)
+more = os.open("b", os.O_WRONLY | os.O_APPEND); os.write(more, b"hello"); os.close(more)
+here = os.open(".", os.O_RDONLY | os.O_DIRECTORY); fd = os.open("a", os.O_RDONLY, dir_fd=here); os.read(fd, 3)
+mmap.mmap(copy, 0, prot=mmap.PROT_READ)[:10]
+if os.fork() == 0: os.read(copy, 5); os._exit(0)
+os.wait()
+thread = threading.Thread(target=lambda: open("a", "rb").read(17)); thread.start(); thread.join()
+subprocess.run(["cat", "a"], stdout=subprocess.DEVNULL)
+subprocess.run(["sh", "-c", "cd /; read x < " + os.path.abspath("a")])
+"""
+
+
+def test_the_kernel_records_what_strace_sees(tmp_path):
+    seen = []
+    for backend in ("tracepoints", "strace"):
+        place, trace = tmp_path / "place", tmp_path / backend
+        place.mkdir()
+        made = record([sys.executable, "-c", CALLS_OF_ALL_KINDS, str(place)], trace, backend=backend)
+        assert (made.backend, profile_trace(trace).whole) == (backend, True)
+        events = pl.concat(read_trace(trace).batches)
+        assert events["pid"].n_unique() == 4
+        what = events.filter(pl.col("path").str.starts_with(str(place))).select("op", "path", "offset", "size", "flags")
+        seen.append(sorted(what.rows(), key=repr))
+        shutil.rmtree(place)
+    assert seen[0] == seen[1]
+    assert len(seen[0]) > 50
+
+
+def test_calls_that_come_too_fast_are_counted_as_lost(tmp_path, files, monkeypatch):
+    monkeypatch.setattr("tiering.system.call_recorder._RING", 4096)
+    monkeypatch.setattr("tiering.trace.capturing.tracepoints._PAUSE", 0.3)
+    made = record(["sh", "-c", f"cat {files}/*"], tmp_path / "t", backend="tracepoints")
+    assert made.status == 0
+    profile = profile_trace(tmp_path / "t")
+    assert not profile.whole
+    assert any("faster than they could be recorded" in gap for gap in profile.gaps)
+
+
+#: Everything is imported before the rights are dropped, because the environment may be root's alone.
+WITHOUT_RIGHTS = """
+import os, sys
+from tiering.trace.capture import record
+record(["true"], sys.argv[1], backend="strace")
+os.setuid(65534)
+made = record(["true"], sys.argv[2])
+print(made.backend, made.refused)
+"""
+
+
+def test_without_rights_strace_records_and_the_reason_is_given(tmp_path):
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o777)
+        words = [sys.executable, "-c", WITHOUT_RIGHTS, str(tmp_path / "t"), f"{place}/t"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("strace ")
+    assert "tracepoints: Operation not permitted" in done.stdout
 
 
 def test_the_tracer_is_asked_for_what_its_reader_understands():
@@ -148,6 +220,36 @@ def test_mapped_data_are_named_with_their_bytes(tmp_path):
     assert made.mapped_bytes == 1 << 20
 
 
+#: A map of small blocks in a random order, dropped from memory before each pass, as it is with data larger than memory.
+PASSES_OVER_A_MAP = """
+import mmap, os, random, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+for epoch in range(3):
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    data = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+    data.madvise(mmap.MADV_RANDOM)
+    for block in random.Random(epoch).sample(range(128), 128):
+        data[block << 16 : block + 1 << 16 : 512]
+    data.close()
+"""
+
+
+@pytest.mark.parametrize("backend", ["tracepoints", "strace"])
+def test_passes_over_a_mapped_file_lead_to_a_verdict(tmp_path, backend):
+    data, trace = tmp_path / "data.bin", tmp_path / "t"
+    data.write_bytes(os.urandom(2048 * 4096))
+    os.sync()
+    made = record([sys.executable, "-c", PASSES_OVER_A_MAP, str(data)], trace, backend=backend)
+    assert made.mapped_reads, made
+    profile = profile_trace(trace)
+    assert profile.bytes_read == pytest.approx(3 * 2048 * 4096, rel=0.05)
+    assert profile.reread_share == pytest.approx(2 / 3, rel=0.05)
+    assert profile.epochs_found is not None
+    assert profile.epochs_found.count == 3
+    verdict = classify(profile)
+    assert (verdict.workload, verdict.whole) == ("re-read-heavy", True)
+
+
 def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="no-such-command"):
         record(["no-such-command"], tmp_path / "t")
@@ -158,7 +260,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path, monkeypatch):
     (tools / "true").symlink_to("/bin/true")
     monkeypatch.setenv("PATH", str(tools))
     with pytest.raises(MachineError, match="apt install strace"):
-        record(["true"], tmp_path / "t")
+        record(["true"], tmp_path / "t", backend="strace")
     assert [path.name for path in tmp_path.iterdir()] == ["tools"]
 
 
@@ -170,7 +272,7 @@ def test_a_failing_tracer_is_a_named_error(tmp_path, monkeypatch):
     strace.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     with pytest.raises(MachineError, match="leave to trace"):
-        record(["true"], tmp_path / "t")
+        record(["true"], tmp_path / "t", backend="strace")
     assert not (tmp_path / "t").exists()
 
 

@@ -32,8 +32,18 @@ def serve_metrics(stats: Callable[[], CacheStats | None], port: int, host: str =
         >>> with tiering.serve_metrics(loader.stats, 9090):  # doctest: +SKIP
         ...     train(loader)
     """
+    with serve_collector(_Counts(stats), port, host) as bound:
+        yield bound
+
+
+@contextmanager
+def serve_collector(collector: Collector, port: int, host: str = "127.0.0.1") -> Iterator[int]:
+    """Serve what a collector collects, at each request, inside a `with` statement; yield the port.
+
+    port: 0 for any free one. host: the address to listen on. Raises MachineError if the port is taken.
+    """
     registry = CollectorRegistry()
-    registry.register(_Counts(stats))
+    registry.register(collector)
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
     except OSError as error:

@@ -34,6 +34,7 @@ from tiering.cli import (
     tiers,
     trace,
     verify,
+    watch,
 )
 from tiering.cli.discreet import keep_secrets
 from tiering.cli.output import note, prepare_streams
@@ -140,6 +141,7 @@ def options(
 
 app.command("profile")(profile.profile)
 app.command("trace", context_settings={"allow_interspersed_args": False})(trace.trace)
+app.command("watch")(watch.watch)
 app.command("classify")(classify.classify)
 app.command("convert")(convert.convert)
 app.command("append")(append.append)

@@ -14,6 +14,7 @@ from tiering.errors import ProfileError
 
 if TYPE_CHECKING:
     from tiering.trace.trace_profile import TraceProfile
+    from tiering.workload.cause import Cause
     from tiering.workload.verdict import Verdict
 
 
@@ -39,32 +40,54 @@ def classify(
 ) -> None:
     """Name the kind of workload that a trace shows, with its probability and the three strongest reasons.
 
+    Of a trace of `tiering watch`, or of PyTorch's profiler, it also says where the job waits, and what to do about it.
+
     The verdict is re-read-heavy, write-heavy, read-once, mixed or inconclusive. It is a forecast for the whole run,
     even if the trace shows only the beginning. A profile with several traces gets one verdict for each.
 
     Example: `tiering classify train.strace`
     """
     # Imported here so that `tiering --help` does not wait for Polars.
+    from tiering.trace.profile import profile_trace
+    from tiering.workload.causes import causes
     from tiering.workload.classifier import load_model
     from tiering.workload.profile_mark import is_profile
     from tiering.workload.verdict import classify as judge
 
     with status(f"Reading {source}"):
         chosen = load_model(model) if model is not None else None
+        total = None if dataset is None else _bytes_of(dataset)
         traces = (
             _of_profile(source)
             if is_profile(source)
-            else [_of_trace(source, dataset, lenient=lenient, columns=columns)]
+            else [profile_trace(source, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)]
         )
-        verdicts = [(trace.source, judge(trace, chosen)) for trace in traces]
+        verdicts = [
+            (trace, judge(trace, chosen), causes(trace.waiting, trace, dataset_bytes=total)) for trace in traces
+        ]
     if json:
-        emit_json({"verdicts": [{"source": name, **plain(verdict)} for name, verdict in verdicts]}, "verdicts")
+        shown = [
+            {"source": trace.source, **plain(verdict), "causes": [plain(cause) for cause in named]}
+            for trace, verdict, named in verdicts
+        ]
+        emit_json({"verdicts": shown}, "verdicts")
         return
     console = out()
-    for name, verdict in verdicts:
-        console.print(f"Trace {name}", style="bold")
-        for head, text in _rows(verdict):
-            console.print(f"  {head:<8} {text}", soft_wrap=True)
+    for trace, verdict, named in verdicts:
+        console.print(f"Trace {trace.source}", style="bold")
+        for head, text in (*_rows(verdict), *_waits(trace, named)):
+            console.say(f"  {head:<8} {text}", indent=11)
+
+
+def _waits(trace: TraceProfile, named: list[Cause]) -> Iterator[tuple[str, str]]:
+    """Say where the job waits, if the trace shows it."""
+    if trace.waiting is None:
+        return
+    if not named:
+        yield "waits", "for nothing that stands out"
+    for cause in named:
+        yield "waits", f"{cause.name}: {cause.evidence}"
+        yield "", cause.fix + (f" Try: {cause.command}" if cause.command else "")
 
 
 def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
@@ -87,13 +110,6 @@ def _of_profile(path: Path) -> list[TraceProfile]:
             action="Make it with --trace: tiering profile DATASET --trace FILE -o profile.json",
         )
     return traces
-
-
-def _of_trace(path: Path, dataset: Path | None, *, lenient: bool, columns: str | None) -> TraceProfile:
-    from tiering.trace.profile import profile_trace
-
-    total = None if dataset is None else _bytes_of(dataset)
-    return profile_trace(path, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)
 
 
 def _bytes_of(dataset: Path) -> int:

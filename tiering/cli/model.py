@@ -157,13 +157,13 @@ def _show(figures: Mapping[str, float]) -> None:
     for kind, words in (("", "Verdicts on generated runs"), ("bytes_", "The same without names")):
         if f"{kind}answered" in figures:
             right, answered = (format_percent(figures[f"{kind}{name}"], digits=3) for name in ("accuracy", "answered"))
-            out().print(f"{words}: {right} right, on {answered}.")
+            out().say(f"{words}: {right} right, on {answered}.")
     if "misleading_answered" in figures:
-        out().print(
+        out().say(
             f"Runs that were made to mislead: {figures['misleading_answered']:.0f} verdicts, "
             f"{figures['misleading_wrong']:.0f} wrong."
         )
-    out().print(f"Expected calibration error of forecasts: {figures['calibration_error']:.3f}")
+    out().say(f"Expected calibration error of forecasts: {figures['calibration_error']:.3f}")
 
 
 def _words(part: str) -> str:

@@ -6,11 +6,13 @@ import ctypes
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -18,10 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from tiering.cli.flags import verb_of, with_flags
+from tiering.cli.prose import wrapped
 from tiering.text import shown
 
 if TYPE_CHECKING:
     # Imported on first use: `tiering trace` starts its command as soon as it can.
+    from pydantic import TypeAdapter
     from rich.console import Console
     from rich.status import Status
     from rich.table import Table
@@ -46,11 +50,11 @@ def out() -> PlainConsole:
     return PlainConsole(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
-def talk() -> Console:
-    """Return the console for progress, warnings and errors."""
+def talk(*, soft_wrap: bool = True) -> Console:
+    """Return the console for progress, warnings and errors. soft_wrap: whether the terminal breaks long lines."""
     from tiering.cli.console import PlainConsole
 
-    return PlainConsole(file=sys.stderr, highlight=False, soft_wrap=True)
+    return PlainConsole(file=sys.stderr, highlight=False, soft_wrap=soft_wrap)
 
 
 @contextmanager
@@ -81,9 +85,13 @@ def status(doing: str) -> Status:
 
 
 def note(message: str) -> None:
-    """Print one line of talk on stderr, with flags for parameters and invisible characters escaped."""
-    flagged = with_flags(verb_of(RUNNING.get()), message)
-    sys.stderr.write(f"{shown(flagged)}\n")
+    """Print a sentence on stderr, with flags for parameters and invisible characters escaped.
+
+    A terminal gets it wrapped at words.
+    """
+    flagged = shown(with_flags(verb_of(RUNNING.get()), message))
+    lines = wrapped(flagged, shutil.get_terminal_size().columns) if sys.stderr.isatty() else [flagged]
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
 def prepare_streams() -> None:
@@ -100,10 +108,32 @@ def emit_json(document: object, name: str = "") -> None:
         document: A pydantic model, a dataclass or a dict.
         name: `tiering-NAME` becomes its `format`. A document that is also a file has a format of its own.
     """
-    content = plain(document)
-    if "format_version" not in content:
-        content = {"format": f"tiering-{name}", "format_version": JSON_VERSION, **content}
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    sys.stdout.write(json.dumps(_with_format(document, name), indent=2) + "\n")
+
+
+def json_line(document: object, name: str) -> str:
+    """Return a document as one line of JSON, for streams of them. name: as in emit_json.
+
+    Dataclasses are written by pydantic: 1 ms for a look at 500 processes, where `plain` takes 13.
+    """
+    if not dataclasses.is_dataclass(document) or isinstance(document, type):
+        return json.dumps(_with_format(document, name)) + "\n"
+    head = json.dumps({"format": f"tiering-{name}", "format_version": JSON_VERSION})
+    return f"{head[:-1]},{_adapter(type(document)).dump_json(document).decode()[1:]}\n"
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _with_format(document: object, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = plain(document)
+    if "format_version" in content:
+        return content
+    return {"format": f"tiering-{name}", "format_version": JSON_VERSION, **content}
 
 
 def plain(value: object) -> Any:

@@ -238,7 +238,7 @@ def _show_block(title: str, rows: Iterator[tuple[str, str]]) -> None:
         console.print(title, style="bold")
     if not console.is_terminal:
         for name, value in rows:
-            console.print(f"  {name:<12} {value}", soft_wrap=True)
+            console.say(f"  {name:<12} {value}")
         return
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(min_width=14, no_wrap=True)
@@ -253,15 +253,18 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
         "format",
         (
             f"{trace.format}, {trace.level} level: {_several(trace.events, 'event')}, "
-            f"{_several(trace.processes, 'process', 'es')}, {_several(trace.files, 'file')}, "
+            f"{_several(trace.processes, 'process', 'es')}, "
+            f"{'files unknown' if trace.files is None else _several(trace.files, 'file')}, "
             f"{'no times' if trace.duration is None else format_seconds(trace.duration)}"
         ),
     )
     yield "read", f"{format_bytes(trace.bytes_read)} in {format_count(trace.reads)} reads"
     yield "written", f"{format_bytes(trace.bytes_written)} in {format_count(trace.writes)} writes"
-    if trace.mapped_bytes:
+    if trace.mapped_bytes and not trace.mapped_seen:
         yield "mapped", f"at most {format_bytes(trace.mapped_bytes)}"
-    again = f", by {format_count(trace.reads_again)} of the reads" if trace.reads else ""
+    again = (
+        f", by {format_count(trace.reads_again)} of the reads" if trace.reads and trace.reads_again is not None else ""
+    )
     least = "" if trace.is_placed else "at least "
     yield "read again", f"{least}{format_percent(trace.reread_share)} of all bytes moved{again}"
     if trace.accesses:
@@ -273,7 +276,9 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
             "epochs",
             f"{found.count}" + ("" if found.period is None else f", one every {format_seconds(found.period)}"),
         )
-    elif not trace.is_placed:
+    elif not trace.is_placed and trace.epochs is not None and trace.bytes_reread == 0:
+        yield "epochs", f"{trace.epochs:.3g}, by the bytes read and those of the dataset"
+    elif not trace.is_placed or trace.epochs is None:
         yield "epochs", "unknown: the trace does not record the offsets of reads"
     elif trace.bytes_read:
         yield "epochs", f"none; each byte was read {trace.epochs:.3g} times on average"

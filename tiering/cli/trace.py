@@ -19,8 +19,12 @@ def trace(
     ),
     backend: Annotated[
         Tracer,
-        typer.Option(help="strace sees every system call. dftracer costs less, but sees only calls of the C library."),
-    ] = "strace",
+        typer.Option(
+            help="tracepoints: the kernel records every system call; needs root, or CAP_BPF and CAP_PERFMON. strace: "
+            "every system call too, but it stops the command at each. dftracer: costs little, but sees only calls of "
+            "the C library. auto: the first of these that the system allows."
+        ),
+    ] = "auto",
 ) -> None:
     """Run a command and record its reads, writes, opens and mappings as a trace.
 
@@ -29,7 +33,6 @@ def trace(
 
     Example: `tiering trace -o train.parquet -- python train.py`
     """
-    # Imported here so that `tiering --help` does not wait for Polars.
     from tiering.trace.capture import record
 
     made = record(command, output, backend=backend)
@@ -38,12 +41,14 @@ def trace(
     if made.counted_read is not None and made.counted_written is not None:
         of_kernel = f"{format_bytes(made.counted_read)} read and {format_bytes(made.counted_written)} written"
         note(f"The kernel counted {of_kernel} for the command and its children.")
+    note(f"Recorded with {made.backend}, which took {made.processor_seconds:.2f} s of processor time.")
+    for reason in made.refused:
+        note(f"Note: not with {reason}.")
     for line in made.notes:
         note(f"Warning: {line}")
     if made.mapped_bytes:
-        note(
-            f"Note: up to {format_bytes(made.mapped_bytes)} of data were mapped into memory; "
-            "no tracer sees which parts of them were read."
-        )
+        missing = "reads of a page after its first" if made.mapped_reads else "reads of them"
+        mapped = format_bytes(made.mapped_bytes)
+        note(f"Note: up to {mapped} of data were mapped into memory; {missing} may be missing.")
     if made.status:
         raise typer.Exit(made.status)

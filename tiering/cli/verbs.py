@@ -26,6 +26,7 @@ _BEGINNING: Final = "The same command starts from the beginning."
 LAST_LINES: Final = {
     "profile": _BEGINNING,
     "trace": "The same command runs the program again and records it from the beginning.",
+    "watch": "No trace was written. The same command begins to watch again.",
     "classify": _NOTHING,
     "convert": "Finished shards are kept. Run the same command to continue.",
     "append": "The store is unchanged or complete. Finished shards are kept. Run the same command to continue.",

@@ -31,13 +31,13 @@ class MemoryBound:
     free: int
 
 
-def processor_share(root: Path = _ROOT) -> float | None:
-    """Return how many processors' worth of time the quotas give this process; None without a quota.
+def processor_share(root: Path = _ROOT, process: int | str = "self") -> float | None:
+    """Return how many processors' worth of time the quotas give a process; None without a quota.
 
     root: the directory that holds /proc and the mounts; a test can use another one.
     """
     shares = []
-    for level in _levels(root, "cpu"):
+    for level in levels("cpu", root, process):
         quota, period = _quota(level)
         if quota > 0 and period > 0:
             shares.append(quota / period)
@@ -49,15 +49,15 @@ def memory_bound(root: Path = _ROOT) -> MemoryBound | None:
 
     root: as for processor_share. `limit` and `free` may come from different levels.
     """
-    bounds = [bound for level in _levels(root, "memory") if (bound := _bound(level)) is not None]
+    bounds = [bound for level in levels("memory", root) if (bound := _bound(level)) is not None]
     if not bounds:
         return None
     return MemoryBound(min(each.limit for each in bounds), min(each.free for each in bounds))
 
 
-def _levels(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the directories of this process's groups for a controller, from its own up to the mount point."""
-    groups = _groups(root)
+def levels(controller: str, root: Path = _ROOT, process: int | str = "self") -> Iterator[Path]:
+    """Yield the directories of a process's groups for a controller, from its own up to the mount point."""
+    groups = _groups(root, process)
     for mount in mounts_of(_text(root / "proc/self/mountinfo") or ""):
         if mount.kind == "cgroup2":
             path = groups.get("")
@@ -74,10 +74,10 @@ def _levels(root: Path, controller: str) -> Iterator[Path]:
             yield from (parent for parent in own.parents if parent == top or top in parent.parents)
 
 
-def _groups(root: Path) -> dict[str, str]:
-    """Return the path of this process's group for each controller; for version 2 the controller is an empty string."""
+def _groups(root: Path, process: int | str) -> dict[str, str]:
+    """Return the path of a process's group for each controller; for version 2 the controller is an empty string."""
     found: dict[str, str] = {}
-    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
+    for line in (_text(root / f"proc/{process}/cgroup") or "").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         found.update(dict.fromkeys(controllers.split(","), path))

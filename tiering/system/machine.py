@@ -14,14 +14,14 @@ from tiering.system.control_groups import memory_bound, processor_share
 _ROOT: Final = Path("/")
 
 
-def usable_cores(root: Path = _ROOT) -> int:
-    """Return the number of processors that this process may use, at least 1.
+def usable_cores(root: Path = _ROOT, process: int = 0) -> int:
+    """Return the number of processors that a process may use, at least 1; 0 is this process.
 
     Affinity and cpusets decide which ones; the quotas of its control groups, rounded up, limit how many.
     root: the directory that holds /proc and the control groups.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = processor_share(root)
+    cores = len(os.sched_getaffinity(process)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = processor_share(root, process or "self")
     return cores if share is None else max(1, min(cores, math.ceil(share)))
 
 

@@ -6,13 +6,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
 #: Windows has no SIGHUP. tiering does not run there, but it says so (tiering.system.require_linux).
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+#: Signals that a command gets which this process runs for the user, where the system has them.
+_FORWARDED: Final = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT") if hasattr(signal, name)
+)
 
 #: Delay before a swallowed signal is sent again. The destructor that swallowed it has ended by then.
 _AGAIN_SECONDS: Final = 0.01
@@ -99,3 +106,74 @@ def put_off() -> Iterator[None]:
             signal.signal(number, handler)
         if caught:
             signal.raise_signal(caught[0])
+
+
+@contextmanager
+def passing_on(target: Callable[[], int | None]) -> Iterator[None]:
+    """Pass signals on to a command. Those from a terminal reach all processes anyway. target: returns its number."""
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        with suppress(OSError):
+            if (pid := target()) is not None:
+                os.kill(pid, number)
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        if not _of_terminal():
+            forward(number, frame)
+
+    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _of_terminal() -> bool:
+    """Return whether this process is in the foreground of a terminal, which signals the whole group."""
+    try:
+        with Path("/dev/tty").open("rb") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False
+
+
+@dataclass(slots=True)
+class Remembered:
+    """A signal that arrived, for a loop that ends by itself. `fileno()` becomes readable when one does."""
+
+    _reading: int
+    interruption: KeyboardInterrupt | None = None
+
+    def fileno(self) -> int:
+        """Return a descriptor to wait for."""
+        return self._reading
+
+
+@contextmanager
+def remembered(*, passed_on: bool = False) -> Iterator[Remembered]:
+    """Remember signals that end a process instead of raising them, so that a loop can finish its work.
+
+    passed_on: leave the signals to `passing_on`. Threads other than the main one never get signals.
+    """
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    found = Remembered(reading)
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        found.interruption = KeyboardInterrupt() if number == signal.SIGINT else EndingSignal(number)
+        with suppress(BlockingIOError):
+            os.write(writing, b"!")
+
+    is_main = threading.current_thread() is threading.main_thread()
+    heard = [
+        number for number in _ENDING if is_main and not passed_on and signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, remember) for number in heard}
+    try:
+        yield found
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)

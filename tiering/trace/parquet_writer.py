@@ -8,12 +8,18 @@ from pathlib import Path
 import polars as pl
 
 from tiering.storage.output_file import output_file
+from tiering.trace.completeness import Completeness
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.program_files import is_noise
+from tiering.trace.waiting import Waiting
 
 #: Names in the file's metadata: whether the whole run is in the trace, if not, why, which processes failed, and
 #: whether calls that move data are missing.
 WHOLE, GAPS, FAILED, MISSING = "tiering.whole", "tiering.gaps", "tiering.failed", "tiering.missing"
+#: The same of where the processes of a watched job spent their time, as JSON.
+WAITING = "tiering.waiting"
+#: The same of what its sources showed.
+SHOWS = "tiering.shows"
 
 #: How many events stay in memory before they go to a file.
 _PART = 1 << 20
@@ -58,12 +64,14 @@ class TraceWriter:
         *,
         failed: Sequence[int] = (),
         missing: bool = False,
+        waiting: Waiting | None = None,
+        completeness: Completeness | None = None,
     ) -> None:
         """Write the trace, with notes that its reader returns. Raises OSError.
 
         gaps: reasons why the trace is not the whole run; empty if it is, None if that is unknown. failed: processes
         that ended with a status other than 0, although the run did not. missing: whether calls that move data are
-        missing.
+        missing. waiting: where the processes of a watched job spent their time. completeness: what its sources showed.
         """
         whole = "unknown" if gaps is None else "no" if gaps else "yes"
         metadata = {
@@ -73,6 +81,10 @@ class TraceWriter:
             FAILED: " ".join(map(str, failed)),
             MISSING: "yes" if missing else "no",
         }
+        if waiting is not None:
+            metadata[WAITING] = waiting.model_dump_json()
+        if completeness is not None:
+            metadata[SHOWS] = completeness.model_dump_json()
         rest = self._taken()
         with output_file(to) as file:
             if self._parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from tiering.trace.hash_share import mixed
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
 from tiering.trace.program_evidence_tally import ProgramEvidenceTally, kinds_of
-from tiering.trace.program_files import is_below, is_noise
+from tiering.trace.program_files import FileMarks
 from tiering.trace.read_runs import ReadRuns
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.base import Level
@@ -38,7 +38,7 @@ def profile_trace(
     dataset_bytes: int | None = None,
     lenient: bool = False,
     columns: str | None = None,
-    beside: Callable[[pl.DataFrame], None] | None = None,
+    beside: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None,
 ) -> TraceProfile:
     """Read a trace of any known format, or a directory of one job's logs, and profile it.
 
@@ -48,7 +48,8 @@ def profile_trace(
         dataset_bytes: B in the dataset, for coverage.
         lenient: Count lines that cannot be parsed, and skip them.
         columns: Columns of a table, as for `read_trace`.
-        beside: Called with each batch of events, to use them in the same pass.
+        beside: Called with each batch of events, and with those of its events that are not of the machinery of
+            programs, to use them in the same pass.
 
     Returns:
         The figures of the trace.
@@ -64,19 +65,21 @@ def profile_trace(
     """
     trace = read_trace(path, lenient=lenient, columns=columns)
     profile = profile_events(
-        trace.batches if beside is None else _shown(trace.batches, beside),
+        trace.batches,
         source=str(path),
         format=trace.format,
         level=trace.level,
         dataset_root=dataset_root,
         dataset_bytes=dataset_bytes,
         failed=lambda: trace.failed,
+        beside=beside,
     )
     seen = {"skipped_lines": trace.skipped_lines, "notes": trace.notes, "whole": trace.complete, "gaps": trace.gaps}
-    seen |= {"calls_missing": trace.missing}
+    seen |= {"calls_missing": trace.missing, "waiting": trace.waiting}
     if profile.evidence is not None and (clients := {name for each in trace.damage for name in each.clients}):
         seen["evidence"] = profile.evidence.with_clients(*kinds_of(clients))
-    return profile.model_copy(update=seen | (_without_times(profile) if trace.untimed else {}))
+    profile = profile.model_copy(update=seen | (_without_times(profile) if trace.untimed else {}))
+    return trace.completeness.applied(profile, dataset_bytes)
 
 
 def _without_times(profile: TraceProfile) -> dict[str, object]:
@@ -94,12 +97,6 @@ def _without_times(profile: TraceProfile) -> dict[str, object]:
     }
 
 
-def _shown(batches: Iterable[pl.DataFrame], to: Callable[[pl.DataFrame], None]) -> Iterator[pl.DataFrame]:
-    for batch in batches:
-        to(batch)
-        yield batch
-
-
 def profile_events(
     batches: Iterable[pl.DataFrame],
     *,
@@ -109,6 +106,7 @@ def profile_events(
     dataset_root: Path | None = None,
     dataset_bytes: int | None = None,
     failed: Callable[[], Collection[int]] = tuple,
+    beside: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None,
 ) -> TraceProfile:
     """Profile a stream of event batches.
 
@@ -123,6 +121,7 @@ def profile_events(
         dataset_root: A directory whose files are data, even if they look like those of a library.
         dataset_bytes: B in the dataset, for coverage.
         failed: Called at the end; returns the processes that failed or were ended although the run did not fail.
+        beside: As for `profile_trace`.
 
     Returns:
         The figures of the trace.
@@ -132,22 +131,22 @@ def profile_events(
         >>> tiering.profile_events(trace.batches).reread_share  # doctest: +SKIP
         0.79
     """
-    noise = is_noise(dataset_root)
-    inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
+    marks = FileMarks(dataset_root)
     span, history, runs, tally, visits = Span(), ReadHistory(), ReadRuns(), FileTally(), Visits()
     written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), Sums(), DistinctCount()
     evidence = ProgramEvidenceTally()
     excluded = excluded_read = sequential = 0
     for batch in batches:
         span.add(batch)
-        paths = batch.select("file", "path").unique("file").with_columns(noise=noise, inside=inside)
-        marked = batch.join(paths.drop("path"), on="file", how="left", maintain_order="left")
+        marked = marks.marked(batch)
         moved = pl.col("op").is_in(["read", "write"])
         left_out = marked.filter("noise", moved)
         excluded += int(left_out["size"].sum())
         excluded_read += int(left_out.filter(pl.col("op") == "read")["size"].sum())
         data = marked.filter(~pl.col("noise"))
         evidence.add(marked, data)
+        if beside is not None:
+            beside(batch, data)
         placed = data.filter(~IS_NOWHERE)
         run_batch = runs.add(placed)
         reads = run_batch.reads

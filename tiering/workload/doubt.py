@@ -30,8 +30,9 @@ def gaps(trace: TraceProfile) -> list[str]:
     found = list(trace.gaps)
     if trace.skipped_lines:
         found.append("lines of it could not be read")
-    if trace.untouched_share > _UNTOUCHED or trace.untouched_output_share > _UNTOUCHED_OUTPUTS:
-        share, what = max((trace.untouched_share, "reading"), (trace.untouched_output_share, "writing"))
+    inputs, outputs = trace.untouched_share or 0.0, trace.untouched_output_share or 0.0
+    if inputs > _UNTOUCHED or outputs > _UNTOUCHED_OUTPUTS:
+        share, what = max((inputs, "reading"), (outputs, "writing"))
         found.append(f"{percent(share)} of the files opened for {what} are touched by no call: others were not traced")
     if trace.failed_share > _FAILED:
         found.append(f"processes that moved {percent(trace.failed_share)} of the bytes failed or were ended")
@@ -44,8 +45,8 @@ def calls_are_missing(trace: TraceProfile) -> bool:
     Opened but untouched files are not enough if other files were read or written, as some libraries access files in
     ways that some tracers do not see. But if no file was touched, a whole kind of calls is missing.
     """
-    unread = trace.untouched_share > _UNTOUCHED and not trace.reads
-    unwritten = trace.untouched_output_share > _UNTOUCHED_OUTPUTS and not trace.writes
+    unread = (trace.untouched_share or 0.0) > _UNTOUCHED and not trace.reads
+    unwritten = (trace.untouched_output_share or 0.0) > _UNTOUCHED_OUTPUTS and not trace.writes
     return trace.calls_missing or unread or unwritten
 
 
@@ -63,7 +64,7 @@ def unsupported(trace: TraceProfile, workload: Workload) -> str | None:
 def what_decides(trace: TraceProfile, best: Workload, second: Workload) -> str:
     """Return what a user can do to decide between the two likeliest workloads, as a note."""
     asked, told = {best, second}, []
-    if "re-read-heavy" in asked and trace.epochs < _SECOND_PASS:
+    if "re-read-heavy" in asked and (trace.epochs or 1.0) < _SECOND_PASS:
         seen = "" if not trace.coverage else f" (so far it shows {percent(min(1.0, trace.coverage))} of the dataset)"
         told.append(f"record past the first epoch: from the second on, bytes are read again{seen}")
     elif "write-heavy" in asked:
@@ -104,6 +105,11 @@ def unplaced(trace: TraceProfile) -> str | None:
     if len(labels) == 1:
         return None
     moved = trace.bytes_read + trace.bytes_written
+    if trace.bytes_mapped_unsure > trace.bytes_unplaced:
+        return (
+            f"{format_bytes(trace.bytes_mapped_unsure)} of mapped files beyond the {format_bytes(moved)} in the trace "
+            f"were perhaps read, so that it is {' or '.join(labels)}. Watch it with `warm_maps`."
+        )
     most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced) / moved
     unknown = percent(trace.bytes_unplaced / trace.bytes_read)
     return (

@@ -107,14 +107,17 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
     none. The others are those of TraceProfile.
     """
     moved = trace.bytes_read + trace.bytes_written
-    opened, read = trace.opens > 0, trace.bytes_read > 0
+    opened, read = bool(trace.opens), trace.bytes_read > 0
     placed = read and trace.is_placed
     bounded = len(possible_labels(trace)) == 1
-    values = {
+    unseen = trace.bytes_mapped_unseen
+    values: dict[str, float | None] = {
         "reread_share": trace.reread_share if moved and bounded else math.nan,
         "write_share": trace.write_share if moved else math.nan,
-        "shared_share": trace.bytes_shared / moved if moved and trace.is_placed else math.nan,
-        "mapped_share": trace.mapped_bytes / (trace.mapped_bytes + moved) if trace.mapped_bytes else 0.0,
+        "shared_share": trace.bytes_shared / moved
+        if moved and trace.is_placed and trace.bytes_shared is not None
+        else None,
+        "mapped_share": unseen / (unseen + moved) if unseen else 0.0,
         "epochs": trace.epochs if read and bounded else math.nan,
         # with a coverage of 0, the trace does not concern that dataset
         "coverage": trace.coverage or math.nan,
@@ -126,7 +129,7 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
         "read_write_files": trace.read_write_files,
         "sequentiality": math.nan if trace.sequentiality is None or not read else trace.sequentiality,
         "order_randomness": trace.order_randomness if read else math.nan,
-        "file_size": _log(trace.file_size_mean) if placed else math.nan,
+        "file_size": _log(trace.file_size_mean) if placed and trace.file_size_mean is not None else None,
         "read_size": _log(trace.bytes_read / max(1, trace.reads)) if read else math.nan,
         "write_size": _log(trace.bytes_written / max(1, trace.writes)) if trace.bytes_written else math.nan,
         "write_call_share": trace.writes / max(1, trace.reads + trace.writes),
@@ -135,7 +138,7 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
         "unrepeated": _unrepeated(trace) if placed else math.nan,
     }
     values |= _evidence_features(trace.evidence or ProgramEvidence())
-    return np.array([values[name] for name in FEATURE_NAMES])
+    return np.array([math.nan if (value := values[name]) is None else value for name in FEATURE_NAMES])
 
 
 def _evidence_features(found: ProgramEvidence) -> dict[str, float]:
@@ -169,10 +172,13 @@ def _known(value: float | None) -> float:
 
 def possible_labels(trace: TraceProfile) -> list[Workload]:
     """Return the workloads that the trace can be: several if reads at unknown positions decide."""
-    most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced)
+    least, most = trace.bytes_reread, min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced)
     # With more re-read bytes, the label goes from read-once over mixed to re-read-heavy, and never back.
-    bounds = (trace.bytes_reread, (trace.bytes_reread + most) // 2, most)
-    return list(dict.fromkeys(label(trace.bytes_read, trace.bytes_written, each) for each in bounds))
+    bounds = [(trace.bytes_read, each) for each in (least, (least + most) // 2, most)]
+    # Bytes of mapped files that were perhaps read: for the first time, or again.
+    unsure = trace.bytes_mapped_unsure
+    bounds += [(trace.bytes_read + unsure, each) for each in (least, most + unsure)] if unsure else []
+    return list(dict.fromkeys(label(read, trace.bytes_written, again) for read, again in bounds))
 
 
 def mapping_decides(trace: TraceProfile) -> bool:
@@ -180,10 +186,12 @@ def mapping_decides(trace: TraceProfile) -> bool:
 
     The bounds of each workload are planes, so a label that holds at the corners of the possible region holds
     everywhere. The corners are: no touch; one touch of bytes that were not read before; and many touches of bytes that
-    were not, or that were.
+    were not, or that were. Where first touches are among the reads, the others touch bytes that were read.
     """
-    once, often = trace.mapped_bytes, _TOUCHES * trace.mapped_bytes
-    corners = ((0, 0), (once, 0), (often, often - once), (often, often))
+    once, often = trace.bytes_mapped_unseen, _TOUCHES * trace.bytes_mapped_unseen
+    corners = [(0, 0), (often, often)]
+    if not trace.mapped_once_seen:
+        corners += [(once, 0), (often, often - once)]
     most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced)
     found = {
         label(trace.bytes_read + read, trace.bytes_written, reread + again)
@@ -199,7 +207,7 @@ def _log(size: float) -> float:
 
 def _unrepeated(trace: TraceProfile) -> float:
     """Compare with n draws out of N: a share of 1 - exp(-n/N) is expected to be drawn at least once."""
-    covered = min(trace.file_coverage, 0.999)
+    covered = min(trace.file_coverage or 0.0, 0.999)
     if covered == 0:
         return math.nan
     return 1 + covered / math.log1p(-covered) - trace.bytes_reread / trace.bytes_read

@@ -204,7 +204,7 @@ def is_decided(trace: TraceProfile) -> bool:
 
 
 def _is_mapped(trace: TraceProfile) -> bool:
-    return trace.mapped_bytes > trace.bytes_read + trace.bytes_written
+    return not trace.mapped_once_seen and trace.bytes_mapped_unseen > trace.bytes_read + trace.bytes_written
 
 
 def _as_defined(trace: TraceProfile) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,6 +31,7 @@ from tiering.trace.readers import (
     fsslower,
     gcs,
     headed,
+    kineto,
     minio,
     perf,
     procmon,
@@ -40,11 +41,12 @@ from tiering.trace.readers import (
     strace_files,
 )
 from tiering.trace.readers.archives import is_archive, unpack
-from tiering.trace.readers.base import Damage, Level, Reader, possible
-from tiering.trace.readers.closest import RECORD, advice, closest
+from tiering.trace.readers.base import Damage, Reader, possible
+from tiering.trace.readers.closest import RECORD, advice, closest, describe
 from tiering.trace.readers.merge import merged
 from tiering.trace.readers.opening import BROKEN, open_trace
 from tiering.trace.readers.strace_files import grouped
+from tiering.trace.readers.trace import Trace
 
 #: In the order of recognition: formats with an unmistakable beginning first, those recognised by their shape last.
 READERS: tuple[Reader, ...] = (
@@ -73,59 +75,13 @@ READERS: tuple[Reader, ...] = (
     records.ORACLE,
 )
 
+#: What profilers write: no reads or writes, but where a training waits. Such a file is a trace without events.
+PROFILERS: tuple[Reader, ...] = (kineto.READER,)
+
+_KNOWN = (*READERS, *PROFILERS)
 _HEAD = 1 << 16
 #: How many files a note names.
 _NAMED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """A trace that is open for one reading: iterate over `batches`, then read skipped_lines, notes and so on.
-
-    path: the file or directory. format: the reader's name. level: the layer at which the trace was taken. batches: data
-    frames in EVENT_SCHEMA; they are made while iterating, so that is where errors in the middle are raised.
-    """
-
-    path: Path
-    format: str
-    level: Level
-    batches: Iterator[pl.DataFrame]
-    damage: tuple[Damage, ...]
-
-    @property
-    def skipped_lines(self) -> int:
-        """Lines that a lenient reading has skipped so far."""
-        return sum(each.skipped for each in self.damage)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the trace, as far as it was read, shows the whole run: from its start to its end, with status 0."""
-        return all(each.complete for each in self.damage) and not self.gaps
-
-    @property
-    def gaps(self) -> list[str]:
-        """Distinct reasons why the trace cannot contain the whole run."""
-        return list(dict.fromkeys(gap for each in self.damage for gap in each.gaps))
-
-    @property
-    def missing(self) -> bool:
-        """Whether calls that move data are known to be missing."""
-        return any(each.missing for each in self.damage)
-
-    @property
-    def failed(self) -> set[int]:
-        """Processes that ended with a status other than 0, although the run did not."""
-        return {pid for each in self.damage for pid in each.failed}
-
-    @property
-    def untimed(self) -> bool:
-        """Whether the trace has no times. Those of its events then only give their order."""
-        return any(each.untimed for each in self.damage)
-
-    @property
-    def notes(self) -> list[str]:
-        """Distinct remarks of the readers about the trace as a whole, so far."""
-        return list(dict.fromkeys(note for each in self.damage for note in each.notes))
 
 
 def read_trace(path: str | os.PathLike[str], *, lenient: bool = False, columns: str | None = None) -> Trace:
@@ -167,13 +123,13 @@ def read_trace(path: str | os.PathLike[str], *, lenient: bool = False, columns: 
     reader = _reader_of(head)
     if reader is None:
         near = closest(head, READERS)
-        raise _unusable(path, f"{_describe(head)}. {near}".removesuffix(". ").removesuffix("."), advice(head))
+        raise _unusable(path, f"{describe(head)}. {near}".removesuffix(". ").removesuffix("."), advice(head))
     damage = Damage(path, reader.name, lenient)
     return Trace(path, reader.name, reader.level, possible(reader.read(path, damage), damage), (damage,))
 
 
 def _reader_of(head: bytes) -> Reader | None:
-    return None if is_archive(head) else next((reader for reader in READERS if reader.sniff(head)), None)
+    return None if is_archive(head) else next((reader for reader in _KNOWN if reader.sniff(head)), None)
 
 
 def _read_archive(path: Path, *, lenient: bool) -> Trace:
@@ -215,7 +171,7 @@ def _read_directory(directory: Path, path: Path, *, lenient: bool, others: Seque
         kinds = ", ".join(f"{len(files)} of {name}" for name, files in found.items())
         raise _unusable(path, f"a directory with traces of several formats ({kinds})")
     ((name, logs),) = found.items()
-    reader = next(each for each in READERS if each.name == name)
+    reader = next(each for each in _KNOWN if each.name == name)
     damage = {file: Damage(path / file.relative_to(directory), name, lenient) for file in logs}
     runs = grouped(logs) if reader is strace.READER else {}
     by_run = {run: Damage(path / run.relative_to(directory), name, lenient) for run in runs}
@@ -294,14 +250,7 @@ def _first_bytes(path: Path, called: Path) -> bytes:
 def _unusable(path: Path, found: str, action: str = RECORD) -> TraceError:
     return TraceError(
         str(path),
-        expected=f"a trace ({', '.join(reader.name for reader in READERS)})",
+        expected=f"a trace ({', '.join(reader.name for reader in _KNOWN)})",
         found=found,
         action=action,
     )
-
-
-def _describe(head: bytes) -> str:
-    if b"\0" in head:
-        return "binary data"
-    line = head.lstrip().split(b"\n", 1)[0][:60].decode("latin-1")
-    return f"text that begins with {line!r}"

@@ -10,7 +10,9 @@ from typing import Literal
 import polars as pl
 
 from tiering.errors import TraceError, from_os_error
+from tiering.trace.completeness import Completeness
 from tiering.trace.readers.opening import BROKEN, open_trace
+from tiering.trace.waiting import Waiting
 
 #: The layer at which a trace was taken. A block trace is taken below the page cache.
 Level = Literal["application", "file", "object", "block"]
@@ -33,8 +35,9 @@ class Damage:
     not ended by others, with status 0. gaps: reasons why it does not contain the whole run, each a clause such as "it
     was killed by SIGINT"; they override complete. missing: calls that move data are known to be missing. failed:
     processes, by number, that ended with another status than 0 or were ended by a signal, and how. untimed: the trace
-    has no times. torn: the last block ends with an unfinished line. clients: names of programs that asked for data,
-    where the trace does not show what they execute: user agents, command names.
+    has no times. waiting: where the processes of a watched job spent their time. completeness: what its sources
+    showed. torn: the last block ends with an unfinished line. clients: names of programs that asked for data, where the
+    trace does not show what they execute: user agents, command names.
     """
 
     path: Path
@@ -47,6 +50,8 @@ class Damage:
     missing: bool = field(default=False, init=False)
     failed: dict[int, str] = field(default_factory=dict, init=False)
     untimed: bool = field(default=False, init=False)
+    waiting: Waiting | None = field(default=None, init=False)
+    completeness: Completeness = field(default=Completeness(), init=False)
     torn: bool = field(default=False, init=False)
     clients: set[str] = field(default_factory=set, init=False)
 

@@ -1,4 +1,4 @@
-"""Traces recorded by `tiering trace`, a loader or a cache: Parquet files in the event schema.
+"""Traces recorded by `tiering trace`, `tiering watch`, a loader or a cache: Parquet files in the event schema.
 
 A loader writes parts (see trace/recording.py). Those of one process follow each other, so they are read one after
 another, and only the last one can say that the process ended by itself.
@@ -11,13 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
+from pydantic import ValidationError
 
 from tiering.errors import from_os_error
 from tiering.storage.local import plainly_named
 from tiering.text import shown
+from tiering.trace.completeness import Completeness
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.parquet_writer import FAILED, GAPS, MISSING, WHOLE
+from tiering.trace.parquet_writer import FAILED, GAPS, MISSING, SHOWS, WAITING, WHOLE
 from tiering.trace.readers.base import Damage, Reader, possible, shows
+from tiering.trace.waiting import Waiting
 
 _MAGIC = b"PAR1"
 _BATCH = 1 << 17
@@ -70,6 +73,13 @@ def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     damage.complete = metadata.get(WHOLE) == "yes"
     damage.gaps.extend(line for line in metadata.get(GAPS, "").split("\n") if line)
     damage.missing = metadata.get(MISSING) == "yes"
+    for name, kind, field in ((WAITING, Waiting, "waiting"), (SHOWS, Completeness, "completeness")):
+        if name in metadata:
+            try:
+                setattr(damage, field, kind.model_validate_json(metadata[name]))
+            except ValidationError as error:
+                found = f"{name} with {error.error_count()} wrong fields"
+                damage.at(1, found, expected=f"{name} as tiering watch writes it", unit="column")
     numbers = metadata.get(FAILED, "").split()
     damage.failed |= {int(number): "it failed" for number in numbers if number.isdigit() and len(number) < _LONGEST}
 

@@ -54,5 +54,13 @@ def advice(head: bytes) -> str:
     return f"{COLUMNS} Or record a trace with: {RECORD.partition(': ')[2]}" if tables and b"\0" not in head else RECORD
 
 
+def describe(head: bytes) -> str:
+    """Say what the first bytes of a file are."""
+    if b"\0" in head:
+        return "binary data"
+    line = head.lstrip().split(b"\n", 1)[0][:60].decode("latin-1")
+    return f"text that begins with {line!r}"
+
+
 def _shown(line: str) -> str:
     return repr(line if len(line) <= 60 else f"{line[:57]}...")

@@ -80,11 +80,11 @@ def _refused(root: Path, found: str) -> UsageError:
 def _parts(trace: Path) -> Iterator[tuple[str, TraceProfile]]:
     """Profile a trace, and up to each of PARTS of its events that move data (in its first epoch, if it has epochs)."""
     counted: list[int] = []
-    whole = profile_trace(trace, beside=lambda batch: counted.append(int(batch.select(_MOVES.sum()).item())))
+    whole = profile_trace(trace, beside=lambda _, data: counted.append(int(data.select(_MOVES.sum()).item())))
     yield "whole", whole
     total = sum(counted)
     if whole.epochs_found is not None and whole.epochs_found.boundaries:
-        total = max(1, round(total / max(1.0, whole.epochs)))
+        total = max(1, round(total / max(1.0, whole.epochs or 1.0)))
     for part in PARTS:
         batches = read_trace(trace).batches
         yield f"{part:g}", profile_events(_first(batches, max(1, round(total * part))), source=str(trace))

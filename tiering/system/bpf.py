@@ -1,0 +1,252 @@
+"""Small programs that the kernel runs at its tracepoints (eBPF): assembled here, loaded with bpf(2).
+
+The instructions are those of the kernel's Documentation/bpf/standardization/instruction-set.rst. Only root, or who has
+CAP_BPF and CAP_PERFMON, may load them. The kernel proves beforehand that they end and read nothing else, so they cannot
+harm what they look at.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import struct
+from collections.abc import Iterable
+from typing import Final, Literal, NamedTuple
+
+from tiering.system.machine import libc_syscall
+
+_BPF: Final = {"x86_64": 321, "aarch64": 280}
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _LOAD, _ATTACH = 0, 1, 2, 3, 5, 17
+_RAW_TRACEPOINT: Final = 17
+_LICENCE: Final = b"Dual MIT/GPL"
+_LOG: Final = 1 << 16
+_PAGE: Final = mmap.PAGESIZE
+_BUSY, _DISCARDED = 1 << 31, 1 << 30
+
+MapKind = Literal["hash", "array", "array per processor", "ring"]
+_MAP_KINDS: Final[dict[MapKind, int]] = {"hash": 1, "array": 2, "array per processor": 6, "ring": 27}
+
+#: The kernel's functions that a program may call, by number (linux/bpf.h).
+HELPERS: Final = {
+    "look up": 1, "update": 2, "ktime": 5, "process and thread": 14, "copy user": 112, "copy kernel": 113,
+    "copy user string": 114, "copy kernel string": 115, "put into ring": 130,
+    "ask ring": 134,
+}  # fmt: skip
+_CONDITIONS: Final = {"==": 0x15, "!=": 0x55, ">": 0x25, "<": 0xA5, "signed <": 0xC5}
+_WIDTHS: Final = {4: 0x00, 8: 0x18}
+
+
+class Map(NamedTuple):
+    """A map that programs and this process share: its descriptor, and B of a key and a value."""
+
+    fd: int
+    key: int
+    value: int
+
+
+class Program:
+    """A program under construction. Registers: 0 holds results, 1 to 5 arguments, 6 to 9 stay, 10 is the stack's end.
+
+    Example:
+        >>> Program().set(0, 0).leave().code().hex()
+        'b7000000000000009500000000000000'
+    """
+
+    def __init__(self) -> None:
+        self._words: list[bytes] = []
+        self._labels: dict[str, int] = {}
+        self._jumps: dict[int, str] = {}
+
+    def _add(self, code: int, to: int = 0, of: int = 0, offset: int = 0, number: int = 0) -> Program:
+        self._words.append(struct.pack("<BBhi", code, of << 4 | to, offset, number))
+        return self
+
+    def set(self, to: int, number: int) -> Program:
+        """Set a register to a number."""
+        return self._add(0xB7, to, number=number)
+
+    def move(self, to: int, of: int, plus: int = 0) -> Program:
+        """Copy a register, and add a number to the copy."""
+        self._add(0xBF, to, of)
+        return self._add(0x07, to, number=plus) if plus else self
+
+    def add(self, to: int, of: int) -> Program:
+        """Add a register to another."""
+        return self._add(0x0F, to, of)
+
+    def mask(self, to: int, bits: int) -> Program:
+        """Keep only these bits of a register."""
+        return self._add(0x57, to, number=bits)
+
+    def shift_right(self, to: int, bits: int) -> Program:
+        """Shift a register to the right."""
+        return self._add(0x77, to, number=bits)
+
+    def load(self, to: int, base: int, offset: int = 0, width: int = 8) -> Program:
+        """Load from memory, B."""
+        return self._add(0x61 | _WIDTHS[width], to, base, offset)
+
+    def store(self, base: int, offset: int, of: int, width: int = 8) -> Program:
+        """Store a register into memory, B."""
+        return self._add(0x63 | _WIDTHS[width], base, of, offset)
+
+    def store_number(self, base: int, offset: int, number: int, width: int = 4) -> Program:
+        """Store a number into memory, B."""
+        return self._add(0x62 | _WIDTHS[width], base, 0, offset, number)
+
+    def count(self, base: int, offset: int = 0) -> Program:
+        """Add 1 to a counter in memory, atomically. Changes register 1."""
+        self.set(1, 1)
+        return self._add(0xDB, base, 1, offset)
+
+    def use(self, to: int, shared: Map) -> Program:
+        """Point a register to a map."""
+        self._add(0x18, to, 1, number=shared.fd)
+        return self._add(0)
+
+    def call(self, helper: str) -> Program:
+        """Call one of HELPERS."""
+        return self._add(0x85, number=HELPERS[helper])
+
+    def find(self, shared: Map, key_at: int, otherwise: str) -> Program:
+        """Point register 0 to the value whose key is on the stack, or jump where there is none."""
+        return self.use(1, shared).move(2, 10, key_at).call("look up").jump_if(0, "==", 0, otherwise)
+
+    def jump_if(self, register: int, condition: str, number: int, label: str) -> Program:
+        """Jump to a label further down if a register compares so."""
+        self._jumps[len(self._words)] = label
+        return self._add(_CONDITIONS[condition], register, number=number)
+
+    def jump(self, label: str) -> Program:
+        """Jump to a label further down."""
+        self._jumps[len(self._words)] = label
+        return self._add(0x05)
+
+    def label(self, name: str) -> Program:
+        """Name this place."""
+        self._labels[name] = len(self._words)
+        return self
+
+    def leave(self) -> Program:
+        """End the program."""
+        return self._add(0x95)
+
+    def code(self) -> bytes:
+        """Return the instructions."""
+        words = list(self._words)
+        for at, label in self._jumps.items():
+            distance = self._labels[label] - at - 1
+            words[at] = words[at][:2] + struct.pack("<h", distance) + words[at][4:]
+        return b"".join(words)
+
+
+def create_map(kind: MapKind, entries: int, key: int = 0, value: int = 0) -> Map:
+    """Create a map. entries: of a ring, B. Raises OSError."""
+    fd = _bpf(_MAP_CREATE, struct.pack("<IIIII", _MAP_KINDS[kind], key, value, entries, 0))
+    return Map(fd, key, value)
+
+
+def update(shared: Map, key: bytes, value: bytes) -> None:
+    """Set the value of a key. Raises OSError."""
+    kept = ctypes.create_string_buffer(key, shared.key), ctypes.create_string_buffer(value, shared.value)
+    _bpf(_MAP_UPDATE, struct.pack("<IIQQQ", shared.fd, 0, *map(ctypes.addressof, kept), 0))
+
+
+def remove(shared: Map, key: bytes) -> None:
+    """Remove a key. Raises OSError."""
+    kept = ctypes.create_string_buffer(key, shared.key)
+    _bpf(_MAP_DELETE, struct.pack("<IIQ", shared.fd, 0, ctypes.addressof(kept)))
+
+
+def value_of(shared: Map, key: bytes) -> bytes:
+    """Return the value of a key. Raises OSError."""
+    asked, found = ctypes.create_string_buffer(key, shared.key), ctypes.create_string_buffer(shared.value)
+    _bpf(_MAP_LOOKUP, struct.pack("<IIQQQ", shared.fd, 0, ctypes.addressof(asked), ctypes.addressof(found), 0))
+    return found.raw
+
+
+def attach(program: Program, tracepoint: str) -> int:
+    """Load a program and run it whenever the kernel passes a tracepoint, until the returned descriptor is closed.
+
+    Raises OSError.
+    """
+    code = program.code()
+    instructions, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(_LICENCE)
+    # The kernel's reasons for a refusal would be in its log, but with a log it takes longer.
+    words = (_RAW_TRACEPOINT, len(code) // 8, ctypes.addressof(instructions), ctypes.addressof(licence))
+    loaded = _bpf(_LOAD, struct.pack("<IIQQIIQII", *words, 0, 0, 0, 0, 0))
+    try:
+        name = ctypes.create_string_buffer(tracepoint.encode())
+        return _bpf(_ATTACH, struct.pack("<QII", ctypes.addressof(name), loaded, 0))
+    finally:
+        os.close(loaded)
+
+
+def _bpf(command: int, attributes: bytes) -> int:
+    syscall, number = libc_syscall(), _BPF.get(os.uname().machine)
+    if syscall is None or number is None:
+        raise OSError(38, "this machine has no bpf(2)")
+    kept = ctypes.create_string_buffer(attributes, len(attributes))
+    made = syscall(number, command, kept, len(attributes))
+    if made < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{os.strerror(code)} (bpf)")
+    return int(made)
+
+
+class Ring:
+    """The reading end of a ring into which programs put records."""
+
+    def __init__(self, shared: Map, size: int) -> None:
+        """Map the ring. size: B, as it was created."""
+        self._size = size
+        self._read = mmap.mmap(shared.fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        # The data are mapped twice in a row, so that no record is cut at the end.
+        self._data = mmap.mmap(shared.fd, _PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
+        self._positions = memoryview(self._read).cast("Q")
+        self._words = memoryview(self._data).cast("Q")
+
+    def take(self) -> bytes:
+        """Remove and return what is in the ring: records as in `records_of`."""
+        begin, end = self._positions[0], self._words[0]
+        words, first = self._words, (_PAGE + begin % self._size) // 8
+        at, last = first, first + (end - begin) // 8
+        while at < last:
+            header = words[at]
+            if header & _BUSY:
+                break
+            at += 1 + ((header & 0x3FFFFFFF) + 7) // 8
+        taken = bytes(words[first:at])
+        self._positions[0] = begin + (at - first) * 8
+        return taken
+
+    def close(self) -> None:
+        """Unmap the ring."""
+        self._positions.release()
+        self._words.release()
+        self._read.close()
+        self._data.close()
+
+
+def whole_records(taken: bytes) -> bytes:
+    """Return a piece of what `Ring.take` returned without the record that is cut at its end."""
+    words, at = memoryview(taken[: len(taken) // 8 * 8]).cast("Q"), 0
+    while at < len(words):
+        after = at + 1 + ((words[at] & 0x3FFFFFFF) + 7) // 8
+        if after > len(words):
+            break
+        at = after
+    return taken[: at * 8]
+
+
+def records_of(taken: bytes) -> Iterable[int]:
+    """Yield where each record of what `Ring.take` returned begins, in words of 8 bytes. The word before is its header.
+
+    The lower 30 bits of a header are the length of the record in B.
+    """
+    words, at = memoryview(taken).cast("Q"), 0
+    while at < len(words):
+        if not words[at] & _DISCARDED:
+            yield at + 1
+        at += 1 + ((words[at] & 0x3FFFFFFF) + 7) // 8

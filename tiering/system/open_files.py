@@ -1,0 +1,53 @@
+"""The files that a process has open, and how far it has read them, from /proc/PID/fd and /proc/PID/fdinfo."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from tiering.system.process_files import link_of, read_bytes
+from tiering.system.process_maps import plain_path
+
+#: Bits of the flags of an open file: how it is accessed.
+_ACCESS: Final = 3
+
+
+class OpenFile(NamedTuple):
+    """A file that a process has open. position: B; reads by pread(2) leave it where it is."""
+
+    descriptor: int
+    path: str
+    position: int
+    is_read: bool
+    is_written: bool
+
+
+def open_files(pid: int, wanted: Callable[[str], bool]) -> list[OpenFile]:
+    """Return the files that a process has open, of those whose path is wanted. None if it is gone or not readable."""
+    try:
+        descriptors = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - without an object for each
+    except OSError:
+        return []
+    found = []
+    for descriptor in descriptors:
+        link = link_of(f"/proc/{pid}/fd/{descriptor}")
+        if link is None or not link.startswith("/"):
+            continue
+        path = plain_path(link.encode("utf-8", "surrogateescape"))
+        if wanted(path) and (file := _described(pid, int(descriptor), path)) is not None:
+            found.append(file)
+    return found
+
+
+def _described(pid: int, descriptor: int, path: str) -> OpenFile | None:
+    try:
+        text = read_bytes(f"/proc/{pid}/fdinfo/{descriptor}")
+    except OSError:
+        return None
+    fields = dict(line.split(b":", 1) for line in (text or b"").splitlines() if b":" in line)
+    if b"pos" not in fields or b"flags" not in fields:
+        return None
+    access = int(fields[b"flags"], 8) & _ACCESS
+    position = int(fields[b"pos"])
+    return OpenFile(descriptor, path, position, access in {os.O_RDONLY, os.O_RDWR}, access in {os.O_WRONLY, os.O_RDWR})
