@@ -62,7 +62,5 @@ def test_programs(name, kind):
     ],
 )
 def test_files(path, kind, checkpoint, part):
-    found = pl.DataFrame({"path": [path]}).select(
-        kind=file_kind(pl.col("path")), checkpoint=is_checkpoint(pl.col("path")), part=split(pl.col("path"))
-    )
-    assert found.row(0) == (kind, checkpoint, part)
+    found = pl.Series([path])
+    assert (file_kind(found)[0], is_checkpoint(found)[0], split(found)[0]) == (kind, checkpoint, part)

@@ -31,12 +31,6 @@ def process_kinds() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*table["libraries"], *table["programs"]]))
 
 
-@functools.cache
-def file_kinds() -> tuple[str, ...]:
-    """Return the kinds of files, in the order of the table."""
-    return tuple(_patterns()["files"])
-
-
 def library_bits(paths: pl.Series) -> pl.Series:
     """Return the kinds that the paths of libraries stand for: UInt64, a bit for each of process_kinds()."""
     return _bits(paths.str.to_lowercase(), _patterns()["libraries"].items())
@@ -60,23 +54,25 @@ def _bits(names: pl.Series, patterns: Iterable[tuple[str, str]]) -> pl.Series:
     return found
 
 
-def file_kind(path: pl.Expr) -> pl.Expr:
+def file_kind(path: pl.Series) -> pl.Series:
     """Return the kind of each file by its path; null for none of the table."""
     return _first_of("files", path)
 
 
-def is_checkpoint(path: pl.Expr) -> pl.Expr:
+def is_checkpoint(path: pl.Series) -> pl.Series:
     """Return whether files look like checkpoints, by their paths."""
     return _first_of("checkpoints", path).is_not_null()
 
 
-def split(path: pl.Expr) -> pl.Expr:
+def split(path: pl.Series) -> pl.Series:
     """Return the split that each file belongs to ("training", "validation", "test"); null for none."""
     return _first_of("splits", path)
 
 
-def _first_of(section: str, path: pl.Expr) -> pl.Expr:
-    lower = path.str.to_lowercase()
-    return pl.coalesce(
-        pl.when(lower.str.contains(pattern)).then(pl.lit(name)) for name, pattern in _patterns()[section].items()
+def _first_of(section: str, path: pl.Series) -> pl.Series:
+    # In lower case once, and not for each pattern.
+    lower = pl.DataFrame({"lower": path.str.to_lowercase()})
+    kinds = (
+        pl.when(pl.col("lower").str.contains(each)).then(pl.lit(name)) for name, each in _patterns()[section].items()
     )
+    return lower.select(pl.coalesce(kinds)).to_series()

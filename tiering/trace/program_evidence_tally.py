@@ -62,7 +62,7 @@ class ProgramEvidenceTally:
         placed = data.filter(op == "rename", pl.col("flags") == "w")
         if len(placed):
             self._renamed += len(placed)
-            self._renamed_checkpoints += int(placed.select(is_checkpoint(pl.col("path")).sum()).item())
+            self._renamed_checkpoints += int(is_checkpoint(placed["path"]).sum())
 
     def _follow(self, marked: pl.DataFrame) -> None:
         """Follow which programs processes execute, and which libraries they open. A child begins as its parent."""
@@ -120,10 +120,11 @@ class ProgramEvidenceTally:
         self._add_splits(reads)
 
     def _add_splits(self, reads: pl.DataFrame) -> None:
-        names = reads.select("path").unique().with_columns(split=split(pl.col("path")))
-        if names["split"].null_count() == len(names):
+        names = reads.select("file", "path").unique("file")
+        names = names.with_columns(split=split(names["path"])).filter(pl.col("split").is_not_null())
+        if names.is_empty():
             return
-        named = reads.join(names, on="path", how="left", maintain_order="left").filter(pl.col("split").is_not_null())
+        named = reads.select("file", "size", "time").join(names, on="file", how="inner")
         for name, size, first, last in (
             (
                 named.group_by("split").agg(
@@ -171,7 +172,7 @@ class ProgramEvidenceTally:
         written = files.filter(pl.col("bytes_written") > 0)
         if written.is_empty():
             return {}
-        named = written.filter(is_checkpoint(pl.col("path")))
+        named = written.filter(is_checkpoint(written["path"]))
         return {
             "checkpoints": max(len(named), self._renamed_checkpoints),
             "checkpoint_share": share(int(named["bytes_written"].sum()), int(written["bytes_written"].sum())),
@@ -224,11 +225,11 @@ def _spread(values: NDArray[np.float64]) -> float:
 
 def _of_files(files: pl.DataFrame) -> dict[str, object]:
     used = files.with_columns(used=pl.col("bytes_read") + pl.col("mapped_bytes")).filter(pl.col("used") > 0)
-    used = used.filter(pl.col("path").is_not_null()).sort("path", "file")
+    used = used.filter(pl.col("path").is_not_null())
     total = int(used["used"].sum())
     if not total:
         return {}
-    used = used.with_columns(kind=file_kind(pl.col("path")), folder=pl.col("path").str.extract(r"^(.*)/", 1))
+    used = used.with_columns(kind=file_kind(used["path"]), folder=pl.col("path").str.extract(r"^(.*)/", 1))
     kinds = used.filter(pl.col("kind").is_not_null()).group_by("kind").agg(pl.col("used").sum()).sort("kind")
     name = pl.col("path").str.extract(r"([^/]*)$", 1).str.replace_all(_DIGITS, "#")
     names = used.select(name.alias("name")).group_by("name").len()
