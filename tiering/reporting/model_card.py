@@ -68,6 +68,9 @@ def model_card(model: Model) -> str:
     counts = ("misleading_wrong", "misleading_answered", "recorded_whole")
     for name in (*counts, *(f"bytes_{each}" for each in counts)):
         words[name] = f"{found.get(name, 0):.0f}"
+    for name in ("wrong", "answered"):
+        parts = [f"recorded_{name}_{part}" for part in (*_PARTS[1:], *CUT)]
+        words[f"part_{name}"] = f"{sum(found.get(part, 0) for part in parts):.0f}"
     return Template(text).safe_substitute(words)
 
 

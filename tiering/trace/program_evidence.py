@@ -1,4 +1,4 @@
-"""Evidence of who reads, beside what is read: kinds of programs, libraries and files, and habits of programs.
+"""Program evidence: who reads, beside what is read: kinds of programs, libraries and files, and habits of programs.
 
 Names stand for kinds (`name_kinds`), and only kinds are kept. Kinds of libraries and programs are counted by the bytes
 that processes with them moved: a shell that starts an archiver, or a program that imports a framework and leaves the

@@ -172,11 +172,11 @@ def examples(seed: int = 0, *, runs: int = 15, parts: Sequence[float] = PARTS, s
     """
     for number in range(len(FAMILIES)):
         for index in range(runs):
-            yield from _of_run(seed, number, index, parts, scale)
+            yield from examples_of_run(seed, number, index, parts, scale)
 
 
-def _of_run(seed: int, number: int, index: int, parts: Sequence[float], scale: float) -> Iterator[Example]:
-    """Generate the examples of one run of the family of that number."""
+def examples_of_run(seed: int, number: int, index: int, parts: Sequence[float], scale: float) -> Iterator[Example]:
+    """Generate the examples of one run of the family of that number, as `examples` does."""
     family = FAMILIES[number]
     rng = np.random.default_rng([seed, number, index])
     made = family.generate(rng, scale)
