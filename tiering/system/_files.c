@@ -33,6 +33,9 @@
 /* Files that are open and announced to the kernel before their turn, where the page cache has none of them. */
 #define AHEAD 16
 
+/* The page size of every processor is a multiple of it. */
+#define SMALLEST_PAGE 4096
+
 /* Fewer files are not worth a second thread. */
 #define TOGETHER 512
 
@@ -227,7 +230,8 @@ static void read_batch(int directory, const Names *names, const Py_buffer *sizes
     struct iovec parts[2] = {{one.to, one.size}, {&more, 1}};
     long got = syscall(SYS_preadv2, one.file, parts, 2L, 0L, 0L, (long)RWF_NOWAIT);
     if (got >= 0 && (size_t)got == one.size) {
-      finish(&one, 1, crcs, read);
+      /* Between two pages, it may be the page cache that ends here, and not the file. */
+      finish(&one, one.size % SMALLEST_PAGE || read_rest(&one, one.size), crcs, read);
       continue;
     }
     /* The page cache has not all of it, or the file system or an old kernel cannot tell. */
