@@ -46,6 +46,8 @@ def odd(tmp_path, monkeypatch):
     (root / "c" / "dead.jpg").symlink_to("nowhere")
     (root / "c" / "circle").symlink_to("..")
     os.mkfifo(root / "c" / "fifo.jpg")
+    for name in ("a/0004.jpg", "b/large.jpg", "c/mask/1.jpg"):
+        os.utime(root / name, (0, 13_000_000_000))  # in 2381: more ns than 64 bits hold
     return root
 
 

@@ -139,6 +139,15 @@ typedef struct {
   Py_buffer *out;
 } Looks;
 
+/* As version_of in local.py. */
+static int64_t changed(const struct timespec *time) {
+  int64_t ns;
+  if (__builtin_mul_overflow((int64_t)time->tv_sec, (int64_t)1000000000, &ns) ||
+      __builtin_add_overflow(ns, (int64_t)time->tv_nsec, &ns))
+    return time->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+  return ns;
+}
+
 static void *look(void *given) {
   const Looks *looks = given;
   char path[PATH_MAX];
@@ -147,7 +156,7 @@ static void *look(void *given) {
     int there = name_at(looks->names, i, path) && !fstatat(looks->directory, path, &about, 0);
     put(&looks->out[0], i, there ? (int64_t)about.st_mode : 0);
     put(&looks->out[1], i, there ? (int64_t)about.st_size : 0);
-    put(&looks->out[2], i, there ? (int64_t)about.st_mtim.tv_sec * 1000000000 + about.st_mtim.tv_nsec : 0);
+    put(&looks->out[2], i, there ? changed(&about.st_mtim) : 0);
   }
   return NULL;
 }
