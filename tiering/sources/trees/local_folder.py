@@ -22,6 +22,7 @@ from tiering.sources.trees.local import Directory, Identity, classify_entry, ent
 from tiering.sources.trees.siblings import DESCRIPTIONS, Beside, Role, Sidecars, by_parts
 from tiering.sources.trees.walk import BATCH, Files, Row, Walk
 from tiering.system import file_batches
+from tiering.text import display
 
 _DOT: Final = ord(".")
 
@@ -73,7 +74,7 @@ class LocalFolder:
                 chain = directory.chain
         except OSError as error:
             if not self.prefix:
-                raise from_os_error(error) from error
+                raise from_os_error(error, display(self.root)) from error
             kind, reason = refused(error)
             walk.ledger.leave_out(kind, self.prefix, reason=reason)
             return
