@@ -310,3 +310,10 @@ def test_a_recording_remembers_which_part_of_the_run_failed(tmp_path, files):
     assert (profile.whole, profile.gaps) == (True, [])
     assert profile.failed_share > 0.99
     assert not classify(profile).whole
+
+
+@pytest.mark.parametrize("backend", ["tracepoints", "strace"])
+def test_a_signal_without_a_name_ends_a_process_as_any_other(tmp_path, backend):
+    trace = tmp_path / "trace.parquet"
+    assert record(["sh", "-c", "kill -40 $$"], trace, backend=backend).status == 168
+    assert not profile_trace(trace).whole
