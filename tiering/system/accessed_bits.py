@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from tiering.system.process_files import read_bytes
@@ -47,9 +48,10 @@ def used_maps(pid: int) -> list[UsedMap]:
 
 
 def clear_accessed(pid: int) -> None:
-    """Clear the accessed bits of a process's mapped files. Raises OSError, such as PermissionError."""
-    descriptor = os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, _OF_FILES)
-    finally:
-        os.close(descriptor)
+    """Clear the accessed bits of a process's mapped files, if it is still there. Raises OSError: PermissionError."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        descriptor = os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, _OF_FILES)
+        finally:
+            os.close(descriptor)
