@@ -17,9 +17,10 @@ import polars as pl
 import pytest
 
 from tests.trace.watching.unprivileged import PAGE
-from tiering.errors import UsageError
+from tiering.errors import InputError, UsageError
 from tiering.system.process_files import Identity, stat_of
 from tiering.system.process_tree import ProcessTree
+from tiering.trace.capturing.running import held
 from tiering.trace.profile import profile_trace
 from tiering.trace.watching.watch import watch
 
@@ -407,3 +408,18 @@ def test_where_the_system_hides_the_processes_of_others_ones_own_are_watched():
     words = ["unshare", "--mount", "sh", "-c", hide, "sh", sys.executable, "-c", HIDDEN]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "True\nnone\n", done.stderr
+
+
+def test_a_command_that_cannot_be_watched_does_not_run_and_is_gone(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        watch(["touch", str(tmp_path / "ran")], "/proc/trace.parquet")
+
+    def fails(command: list[str]) -> None:
+        with held(command) as process:
+            assert stat_of(process.pid).state == "T"
+            os.getpgid(-1)
+
+    with pytest.raises(ProcessLookupError):
+        fails(["touch", str(tmp_path / "ran")])
+    assert not Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    assert not (tmp_path / "ran").exists()

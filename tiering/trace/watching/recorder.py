@@ -40,21 +40,24 @@ class Recorder:
         self._open = ExitStack()
         self._last: TreeLook = self._tree.look()
         self._processes.look(self._last, 0.0)
+        self._used = self.seconds = 0.0
+        self._waiting = WaitingSums(usable_cores(process=root.pid))
+        self._surroundings = Surroundings(root.pid)
         self._evidence = Evidence(self._last, files, warm_maps=warm_maps)
         self._last_time = self._begin = time.monotonic()
         self._first = NO_EVENTS
         self._root_ended = False
         self._ending = self._open_ending(root.pid)
-        self._used = 0.0
-        self.seconds = 0.0
-        self._surroundings = Surroundings(root.pid)
-        self._waiting = WaitingSums(usable_cores(process=root.pid))
 
     def __enter__(self) -> Self:
         self._open.callback(self._evidence.close)
         self._open.enter_context(self._surroundings)
         # The first look is a rehearsal: what it costs to load libraries slows no later one.
-        self._first = self._look().events
+        try:
+            self._first = self._look().events
+        except BaseException:
+            self._open.close()
+            raise
         self._pace.begin()
         self._last_time = self._begin = time.monotonic()
         return self
