@@ -317,3 +317,30 @@ def test_a_signal_without_a_name_ends_a_process_as_any_other(tmp_path, backend):
     trace = tmp_path / "trace.parquet"
     assert record(["sh", "-c", "kill -40 $$"], trace, backend=backend).status == 168
     assert not profile_trace(trace).whole
+
+
+RANDOM_PAGES = """
+import mmap, random, sys
+file = open(sys.argv[1], "rb")
+mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+mapped.madvise(mmap.MADV_RANDOM)
+pages = range(0, len(mapped), 4096)
+for page in random.sample(pages, len(pages)):
+    mapped[page]
+"""
+
+
+def test_pages_that_come_two_mebibytes_at_a_time_may_all_have_been_read(tmp_path):
+    # A file system in memory keeps files in such pieces; elsewhere it depends on how the file came into memory.
+    place, size = tmp_path / "in-memory", 16 << 20
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "huge=always", "tmpfs", str(place)], check=True)
+    try:
+        (place / "data").write_bytes(bytes(size))
+        # It ends before anybody looks at its memory.
+        record([sys.executable, "-S", "-c", RANDOM_PAGES, str(place / "data")], tmp_path / "trace.parquet")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    profile = profile_trace(tmp_path / "trace.parquet")
+    assert profile.bytes_read < size // 10
+    assert profile.bytes_read + profile.bytes_mapped_unsure >= size

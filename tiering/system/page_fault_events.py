@@ -12,6 +12,7 @@ import select
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from tiering.system.accessed_bits import huge_file_maps
 from tiering.system.machine import raise_descriptor_limit
 from tiering.system.perf_records import (
     MAJOR_FAULTS,
@@ -79,6 +80,8 @@ class PageFaultEvents:
         self._kernel = self._minor_on = True
         #: Numbers of the events that count faults which waited for storage.
         self.majors: set[int] = set()
+        #: As `huge_file_maps` had it, before any fault was seen.
+        self.huge_maps = huge_file_maps()
         #: Threads that could not be attached to, and the last reason.
         self.missed, self.reason = 0, ""
         raise_descriptor_limit()
