@@ -138,7 +138,8 @@ import os, sys
 from tiering.trace.capture import record
 record(["true"], sys.argv[1], backend="strace")
 os.setuid(65534)
-made = record(["true"], sys.argv[2])
+# Its counts may not be read.
+made = record([sys.argv[3], "0.6"], sys.argv[2])
 print(made.backend, made.refused)
 """
 
@@ -146,7 +147,10 @@ print(made.backend, made.refused)
 def test_without_rights_strace_records_and_the_reason_is_given(tmp_path):
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o777)
-        words = [sys.executable, "-c", WITHOUT_RIGHTS, str(tmp_path / "t"), f"{place}/t"]
+        hidden = Path(place, "hidden")
+        shutil.copy(shutil.which("sleep") or "", hidden)
+        hidden.chmod(0o111)
+        words = [sys.executable, "-c", WITHOUT_RIGHTS, str(tmp_path / "t"), f"{place}/t", str(hidden)]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("strace ")
     assert "tracepoints: Operation not permitted" in done.stdout

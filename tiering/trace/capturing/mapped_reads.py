@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import polars as pl
 
@@ -54,7 +55,12 @@ class MappedReads:
             return
         self._looked += seconds
         tree = self._tree.look()
-        counts = {pid: found for pid in tree.alive if (found := counters_of(pid)) is not None}
+        counts = {}
+        for pid in tree.alive:
+            # Those of a program that its user may not inspect are unknown.
+            with suppress(PermissionError):
+                if (found := counters_of(pid)) is not None:
+                    counts[pid] = found
         moved = {pid: found.minus(self._counts[pid]) for pid, found in counts.items() if pid in self._counts}
         self._counts = counts
         reads = self._source.take(Look(time.time(), seconds, tree, moved, self._job))
