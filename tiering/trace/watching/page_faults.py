@@ -143,6 +143,7 @@ class PageFaultSource:
         records, changes, self._faults, self._changes = self._faults, self._changes, [], []
         apart = time.time() - time.monotonic()
         found = self.maps.resolved(records, changes, sorted(self._events.majors), apart)
+        self._events.settle()
         self._ease(sum(len(each.time) for each in records), len(found.time), look.seconds)
         if time.monotonic() - self._refreshed > _REFRESH:
             self._refreshed = time.monotonic()
