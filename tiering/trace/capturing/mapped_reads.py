@@ -46,6 +46,7 @@ class MappedReads:
         self._counts: dict[int, Counters] = {}
         self._waiting: list[pl.DataFrame] = []
         self._looked = time.monotonic()
+        self._apart = time.time() - self._looked
 
     def look(self, *, now: bool = False) -> None:
         """Take the faults since the last look, if it is time. now: in any case."""
@@ -63,7 +64,7 @@ class MappedReads:
                     counts[pid] = found
         moved = {pid: found.minus(self._counts[pid]) for pid, found in counts.items() if pid in self._counts}
         self._counts = counts
-        reads = self._source.take(Look(time.time(), seconds, tree, moved, self._job))
+        reads = self._source.take(Look(self._looked + self._apart, seconds, tree, moved, self._job))
         # The calls show the maps.
         reads = reads.filter((pl.col("op") != "mmap") & (pl.col("pid") != self._without))
         self._waiting.append(reads)

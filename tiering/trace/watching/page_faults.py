@@ -141,8 +141,7 @@ class PageFaultSource:
         self.drain()
         self._attach(look)
         records, changes, self._faults, self._changes = self._faults, self._changes, [], []
-        apart = time.time() - time.monotonic()
-        found = self.maps.resolved(records, changes, sorted(self._events.majors), apart)
+        found = self.maps.resolved(records, changes, sorted(self._events.majors))
         self._events.settle()
         self._ease(sum(len(each.time) for each in records), len(found.time), look.seconds)
         if time.monotonic() - self._refreshed > _REFRESH:

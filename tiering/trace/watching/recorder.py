@@ -45,6 +45,8 @@ class Recorder:
         self._surroundings = Surroundings(root.pid)
         self._evidence = Evidence(self._last, files, warm_maps=warm_maps)
         self._last_time = self._begin = time.monotonic()
+        #: s from the monotonic clock to the epoch: a clock that is set later moves no event.
+        self._apart = time.time() - self._begin
         self._first = NO_EVENTS
         self._root_ended = False
         self._ending = self._open_ending(root.pid)
@@ -181,7 +183,7 @@ class Recorder:
                 self._tree.adopt(pid, begun)
             self._last = self._tree.look()
             processes, counts = self._processes.look(self._last, seconds)
-            at = time.time()
+            at = time.monotonic() + self._apart
             found = self._evidence.take(Look(at, seconds, self._last, counts, self._root.pid))
             memory = self._surroundings.memory()
             accelerators = self._surroundings.accelerators(tuple(self._last.alive))
