@@ -104,10 +104,17 @@ class Recorder:
                 f"The watcher looked every {self._pace.slowest:.1f} s at the slowest, so as to use no more than "
                 f"{format_percent(SHARE)} of one core."
             )
-        if self.share > SHARE * 1.1 and self._pace.for_events > 0.5 * self._pace.used:
+        if self.share <= SHARE * 1.1:
+            pass
+        elif self._pace.for_events > 0.5 * self._pace.used:
             notes.append(
                 f"The watcher used {format_percent(self.share, digits=1)} of one core, mostly for the many calls and "
                 "page faults of the job, which looking less often does not lower."
+            )
+        else:
+            notes.append(
+                f"The watcher used {format_percent(self.share, digits=1)} of one core, as it takes "
+                f"{self._pace.to_begin:.1f} s of processor time to begin, however long the watch."
             )
         if self._processes.tells_waits is False:
             notes.append("The system does not say what sleeping threads wait for (/proc/PID/wchan and syscall).")
