@@ -7,7 +7,7 @@ the faults, and each fork and change of program. Unmapping is not recorded: what
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ class MappedData:
     def __init__(self, files: DataFiles) -> None:
         self._files = files
         self.tables: dict[int, MapTable] = {}
-        #: The name of each file that was ever mapped, by identity.
+        #: The names of mapped files, by identity.
         self.paths: dict[int, str] = {}
         self._made: list[tuple[float, int, DataMap]] = []
         #: s from the monotonic clock to the epoch when watching began: a clock that is set later moves no event.
@@ -93,6 +93,11 @@ class MappedData:
     def forget(self, pid: int) -> None:
         """Forget a process that has ended."""
         self.tables.pop(pid, None)
+
+    def forget_names(self, but: Collection[int]) -> None:
+        """Forget the names of files that are mapped no more, but of these: a job may map each sample."""
+        kept = {each.file for table in self.tables.values() for each in table.maps}.union(but)
+        self.paths = {file: path for file, path in self.paths.items() if file in kept}
 
     def resolved(self, faults: Sequence[Faults], changes: Sequence[Change], majors: Sequence[int]) -> PageFaults:
         """Return the faults on data files.

@@ -34,6 +34,8 @@ _BURST = 20_000
 _PAUSE = 9
 #: The share of one core for looking which files are mapped in large pieces.
 _HUGE_SHARE = 0.002
+#: Names of mapped files from which on those are forgotten that are mapped no more.
+_NAMES = 1 << 16
 #: s between two readings of all maps, which find those that moved.
 _REFRESH = 20.0
 _SHOWS = "which pages of mapped files are touched for the first time since they were mapped or dropped, and when"
@@ -94,6 +96,7 @@ class PageFaultSource:
         self._unchecked: dict[int, set[int]] = {}
         #: What was found since the last call of `shown`, if anybody calls it.
         self._shown: list[pl.DataFrame] | None = None
+        self._most_names = _NAMES
         self._lost = self._least = self._counted = self._most = 0
         #: Faults since the last look; and whether minor ones are switched off.
         self._waiting, self._is_off = 0, False
@@ -154,6 +157,10 @@ class PageFaultSource:
         for stat in look.tree.ended:
             self._events.forget(stat.pid)
             self.maps.forget(stat.pid)
+        if len(self.maps.paths) > self._most_names:
+            self.maps.forget_names(self._held.file.tolist())
+            self._huge &= self.maps.paths.keys()
+            self._most_names = max(_NAMES, 2 * len(self.maps.paths))
         return events
 
     @property
