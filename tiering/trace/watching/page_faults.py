@@ -6,13 +6,12 @@ import errno
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from tiering.system.accessed_bits import used_maps
+from tiering.system.accessed_bits import huge_file_maps, used_maps
 from tiering.system.page_fault_events import PageFaultEvents
 from tiering.system.perf_records import Change, Faults, Forked
 from tiering.system.process_tree import TreeLook
@@ -35,6 +34,8 @@ _BURST = 20_000
 _PAUSE = 9
 #: The share of one core for looking which files are mapped in large pieces.
 _HUGE_SHARE = 0.002
+#: Names of mapped files from which on those are forgotten that are mapped no more.
+_NAMES = 1 << 16
 #: s between two readings of all maps, which find those that moved.
 _REFRESH = 20.0
 _SHOWS = "which pages of mapped files are touched for the first time since they were mapped or dropped, and when"
@@ -88,11 +89,14 @@ class PageFaultSource:
         self._faults: list[Faults] = []
         self._changes: list[Change] = []
         self._held = NO_FAULTS
-        #: The files that are mapped in pieces of 2 MiB, and when to look for more.
+        #: The files that are, or perhaps are, mapped in pieces of 2 MiB, and when to look for more; how many such
+        #: pieces the machine had mapped; and the files that processes used while it mapped more.
         self._huge: set[int] = set()
-        self._huge_due = 0.0
+        self._huge_due, self._huge_maps = 0.0, events.huge_maps
+        self._unchecked: dict[int, set[int]] = {}
         #: What was found since the last call of `shown`, if anybody calls it.
         self._shown: list[pl.DataFrame] | None = None
+        self._most_names = _NAMES
         self._lost = self._least = self._counted = self._most = 0
         #: Faults since the last look; and whether minor ones are switched off.
         self._waiting, self._is_off = 0, False
@@ -140,19 +144,23 @@ class PageFaultSource:
         self.drain()
         self._attach(look)
         records, changes, self._faults, self._changes = self._faults, self._changes, [], []
-        apart = time.time() - time.monotonic()
-        found = self.maps.resolved(records, changes, sorted(self._events.majors), apart)
+        found = self.maps.resolved(records, changes, sorted(self._events.majors))
+        self._events.settle()
         self._ease(sum(len(each.time) for each in records), len(found.time), look.seconds)
         if time.monotonic() - self._refreshed > _REFRESH:
             self._refreshed = time.monotonic()
             for pid in look.tree.alive:
                 self.maps.read(pid)
-        self._find_huge(found)
+        self._find_huge(found, look.tree)
         runs = self._runs(found, look.time - _HELD if look.tree.alive else float("inf"))
         events = self._table(runs, look)
         for stat in look.tree.ended:
             self._events.forget(stat.pid)
             self.maps.forget(stat.pid)
+        if len(self.maps.paths) > self._most_names:
+            self.maps.forget_names(self._held.file.tolist())
+            self._huge &= self.maps.paths.keys()
+            self._most_names = max(_NAMES, 2 * len(self.maps.paths))
         return events
 
     @property
@@ -182,7 +190,7 @@ class PageFaultSource:
             notes.append(
                 f"Of mapped files {format_bytes(self._counted)} are counted as read. Page faults show at least "
                 f"{format_bytes(self._least)} and at most {format_bytes(self._most)}, since one maps up "
-                "to 64 KiB; later touches of the same memory cause none."
+                f"to {'2 MiB' if self._huge else '64 KiB'}; later touches of the same memory cause none."
             )
         if self._looks_without:
             share = format_percent(self._looks_without / self._looks)
@@ -206,15 +214,26 @@ class PageFaultSource:
         for pid in fresh:
             self.maps.read(pid)
 
-    def _find_huge(self, found: PageFaults) -> None:
+    def _find_huge(self, found: PageFaults, tree: TreeLook) -> None:
         """Look which files are mapped in large pieces, in the processes that had minor faults on data files."""
+        maps = huge_file_maps()
+        if maps != self._huge_maps:
+            minor = pl.DataFrame({"pid": found.pid, "file": found.file}).filter(pl.Series(~found.is_major))
+            for pid, files in minor.group_by("pid").agg(pl.col("file").unique()).rows():
+                self._unchecked.setdefault(pid, set()).update(files)
+        self._huge_maps = maps
         now, begin = time.monotonic(), time.thread_time()
-        if now < self._huge_due:
-            return
-        for pid in pl.Series(found.pid[~found.is_major]).unique():
-            with suppress(OSError):
-                self._huge |= {identity(each.path) for each in used_maps(pid) if each.huge}
-        self._huge_due = now + (time.thread_time() - begin) / _HUGE_SHARE
+        is_due = now >= self._huge_due or not self._eases
+        for pid in [pid for pid in self._unchecked if is_due or pid not in tree.alive]:
+            perhaps = self._unchecked.pop(pid)
+            try:
+                mapped = used_maps(pid)
+            except OSError:
+                mapped = []
+            # Of a process that has ended, it is not known.
+            self._huge |= {identity(each.path) for each in mapped if each.huge} if mapped else perhaps
+        if is_due:
+            self._huge_due = now + (time.thread_time() - begin) / _HUGE_SHARE
 
     def _ease(self, records: int, useful: int, seconds: float) -> None:
         """Leave out minor faults for a while if too many of them are of no mapped file."""
