@@ -1,18 +1,25 @@
 """Give up root's rights inside a process, for what is to be seen as an unprivileged user.
 
-    python -m benchmarks.other_user PID TRACE SECONDS
+    python -m benchmarks.other_user PID TRACE [SECONDS] [--dataset PATH] [--warm-maps] [--as-root]
 
-watches a process of that user. Another user cannot execute an interpreter below /root, and cannot import from there, so
-both come first.
+watches a process of that user, by default until it ends. Another user cannot execute an interpreter below /root, and
+cannot import from there, so both come first. Prints a line of JSON once it watches, with the time from which it does,
+and one at the end, with what the sources were and what they cost.
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
+import json
 import os
 import subprocess
-import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiering.trace.watching.observation import Observation
 
 #: "nobody".
 USER = 65534
@@ -30,13 +37,39 @@ def become_other() -> None:
 def main() -> None:
     from tiering.trace.watching.watch import watch  # noqa: PLC0415
 
-    pid, trace, seconds = int(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
-    with subprocess.Popen(["sleep", "5"]) as sleep:
-        # Everything is imported by a first watch.
-        watch(sleep.pid, trace.with_suffix(".first"), seconds=0.3)
-        sleep.terminate()
-    become_other()
-    print(watch(pid, trace, seconds=seconds).sources)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pid", type=int)
+    parser.add_argument("trace", type=Path)
+    parser.add_argument("seconds", type=float, nargs="?")
+    parser.add_argument("--dataset", type=Path)
+    parser.add_argument("--warm-maps", action="store_true")
+    parser.add_argument("--as-root", action="store_true")
+    asked = parser.parse_args()
+    if not asked.as_root:
+        with subprocess.Popen(["sleep", "5"]) as sleep:
+            # Everything is imported by a first watch.
+            watch(sleep.pid, asked.trace.with_suffix(".first"), seconds=0.3, warm_maps=asked.warm_maps)
+            sleep.terminate()
+        become_other()
+    begun: list[float] = []
+
+    def tell(look: Observation) -> None:
+        if not begun:
+            begun.append(look.time - look.seconds)
+            print(json.dumps({"begin": begun[0]}), flush=True)
+
+    before = time.process_time()
+    made = watch(
+        asked.pid,
+        asked.trace,
+        seconds=asked.seconds,
+        dataset=asked.dataset,
+        warm_maps=asked.warm_maps,
+        on_look=tell,
+    )
+    sources = {source.name: source.reason for source in made.sources}
+    found = {"seconds": made.seconds, "share": made.watcher_share, "processor": time.process_time() - before}
+    print(json.dumps(found | {"sources": sources, "notes": made.notes}), flush=True)
 
 
 if __name__ == "__main__":
