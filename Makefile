@@ -10,7 +10,8 @@ endif
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 READY := .venv-ready
-EXTENSION := tiering/images/_draw.c tiering/images/build_extension.py
+EXTENSION := tiering/images/_draw.c tiering/images/_whole.c tiering/store/_leaves.c tiering/system/_files.c \
+  tiering/images/build_extension.py
 HAS_JPEG := printf '\#include <stdio.h>\n\#include <jpeglib.h>\n' | $${CC:-cc} -E -x c -o /dev/null - 2>/dev/null
 # Many tests wait for servers and other processes: half as many workers again as there are processors.
 WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
@@ -108,8 +109,8 @@ $(VENV)/.dev: pyproject.toml $(EXTENSION) | $(VENV)/bin/python strace jpeg
 	npm install --silent --no-save --no-package-lock --prefix $(VENV)/azurite azurite@3.35 \
 	  || { echo "The tests need azurite, which npm could not install." >&2; exit 4; }
 	$(BIN)/python -m pip install -q -e '.[dev]'
-	@$(BIN)/python -c 'import tiering.images._draw' \
-	  || { echo "The C extension was not built. To see why: $(BIN)/python -m tiering.images.build_extension" >&2; exit 4; }
+	@$(BIN)/python -c 'import tiering.images._draw, tiering.images._whole, tiering.store._leaves, tiering.system._files' \
+	  || { echo "A C extension was not built. To see why: $(BIN)/python -m tiering.images.build_extension" >&2; exit 4; }
 	@touch $@ $(VENV)/.installed
 
 $(PEERS)/.installed: benchmarks/peers/requirements.txt pyproject.toml | $(VENV)/bin/python

@@ -33,9 +33,9 @@ from benchmarks.tracing_inputs import INPUTS, PROGRAMS
 from tiering.trace import block_sample as blocks
 from tiering.trace import intervals
 from tiering.trace.capture import record
+from tiering.trace.capturing.strace import FLAGS
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.profile import profile_events
-from tiering.trace.capturing.strace import FLAGS
 
 ROUNDS = 5
 READS = 10_000

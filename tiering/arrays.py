@@ -25,3 +25,10 @@ def row_parts(rows: int, size: int = 1 << 16) -> Iterator[IndexArray]:
     """
     for begin in range(0, rows, size):
         yield np.arange(begin, min(begin + size, rows), dtype=np.int64)
+
+
+def stretches(values: AnyArray) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last + 1 position of each stretch of equal neighbours."""
+    if len(values):
+        cuts = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
+        yield from zip([0, *cuts], [*cuts, len(values)], strict=True)

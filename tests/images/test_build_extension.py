@@ -1,4 +1,4 @@
-"""The C extension: compiled where a compiler is, left out elsewhere, with equal pictures."""
+"""The C extensions: compiled where a compiler is, left out elsewhere, with equal pictures and stores."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 import tiering
-from tiering.images.build_extension import NotCompiledError, compile_extension
+from tiering.images.build_extension import EXTENSIONS, NotCompiledError, compile_extension, compile_extensions
 from tiering.images.picture import NATIVE
 
 ROOT = Path(tiering.__file__).parent.parent
+FILES = [f"{name}.abi3.so" for name in EXTENSIONS]
 
 DRAWING = """
 import io
@@ -38,19 +39,23 @@ def test_it_is_built_here():
     assert NATIVE, "python -m tiering.images.build_extension tells why not"
 
 
-def test_it_compiles_without_a_warning(tmp_path, monkeypatch):
+def test_they_compile_without_a_warning(tmp_path, monkeypatch):
     monkeypatch.setenv("CFLAGS", "-Wall -Wextra -Wno-clobbered -Werror")
-    made = compile_extension(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [made.name] == ["_draw.abi3.so"]
+    made, faults = compile_extensions(tmp_path)
+    assert (faults, [str(path.relative_to(tmp_path)) for path in made]) == ([], FILES)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == made
 
 
 @pytest.mark.parametrize("compiler", ["/bin/false", "/no/such/compiler", "/bin/true"])
 def test_without_a_compiler_nothing_stays_and_the_reason_is_given(tmp_path, monkeypatch, compiler):
-    (tmp_path / "_draw.abi3.so").write_bytes(b"of an earlier version")
+    (tmp_path / "images").mkdir()
+    (tmp_path / FILES[0]).write_bytes(b"of an earlier version")
     monkeypatch.setenv("CC", compiler)
+    made, faults = compile_extensions(tmp_path)
+    assert (made, [fault.partition(":")[0] for fault in faults]) == ([], list(EXTENSIONS))
     with pytest.raises(NotCompiledError, match=compiler if compiler != "/bin/true" else "_draw"):
-        compile_extension(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+        compile_extension("images/_draw", tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def lowest(*names: str) -> list[str]:
@@ -79,14 +84,16 @@ def test_the_source_installs_with_and_without_a_compiler_and_draws_the_same(tmp_
     (archive,) = (tmp_path / "dist").iterdir()
     with tarfile.open(archive) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
-    assert {"tiering/images/_draw.c", "tiering/images/build_extension.py", "docs/index.md", "tests/trees.py"} <= names
+    sources = {f"tiering/{name}.c" for name in EXTENSIONS}
+    assert {*sources, "tiering/images/build_extension.py", "docs/index.md", "tests/trees.py"} <= names
     assert not [name for name in names if name.endswith(".so")]
     for compiler in ("cc", "/bin/false"):
         install = ("install", "-v", "--no-deps", "--no-build-isolation", "--force-reinstall", archive)
         log = run("-m", "pip", *install, CC=compiler)
         native = compiler == "cc" and NATIVE
-        line = "C extension was compiled: _draw.abi3.so" if native else "is installed without its C extension: "
-        assert line in log
+        for name in EXTENSIONS:
+            line = f"was compiled: {Path(name).name}.abi3.so" if native else f"without its C extension {name}: "
+            assert line in log
         assert ("cp311-abi3-linux" if native else "py3-none-any") in log
         found, *drawn[compiler] = run("-c", DRAWING).split()
         assert found == str(native)

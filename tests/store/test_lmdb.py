@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 
 import lmdb
+import numpy as np
 import pytest
 
 from tiering.storage.direct_file import DirectFile
-from tiering.store.lmdb import key_of, write_shard
+from tiering.store import _leaves
+from tiering.store.image_run import ImageRun, one_by_one
+from tiering.store.lmdb import NATIVE, key_of, write_shard
 
 #: The largest value that stays in its leaf.
 INLINE = 2022
@@ -83,3 +86,55 @@ def test_equal_values_give_an_equal_file(tmp_path):
     for name in "ab":
         written(tmp_path / name, iter(values))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def in_runs(values, seed):
+    """Yield some values for themselves, and others in runs."""
+    drawn, at = random.Random(seed), 0
+    while at < len(values):
+        if drawn.random() < 0.3:
+            yield values[at]
+            at += 1
+            continue
+        taken = values[at : at + drawn.choice([1, 2, 30, 500])]
+        yield ImageRun(memoryview(b"".join(taken)), np.array([len(value) for value in taken], dtype=np.int64))
+        at += len(taken)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_runs_of_values_give_the_same_file(tmp_path, monkeypatch, shape, native):
+    assert NATIVE
+    values = values_of(shape)
+    assert list(one_by_one(in_runs(values, 3))) == values
+    expected = written(tmp_path / "one by one", values)
+    monkeypatch.setattr("tiering.store.lmdb.NATIVE", native)
+    # So little memory that a run needs several calls.
+    monkeypatch.setattr("tiering.store.lmdb._PAGES_BYTES", 3 * 4096)
+    monkeypatch.setattr("tiering.store.lmdb._LARGEST_IN_RUN", 6000)
+    for seed in range(3):
+        assert written(tmp_path / str(seed), in_runs(values, seed)) == expected
+        assert (tmp_path / str(seed)).read_bytes() == (tmp_path / "one by one").read_bytes()
+
+
+@pytest.mark.parametrize("spoil", ["size", "sizes", "leaf", "place", "sample", "offsets"])
+def test_a_run_that_does_not_fit_is_refused(spoil):
+    leaf, sizes, offsets, sample = bytearray(4096), np.array([3, 3]), np.zeros(2, dtype=np.int64), 0
+    leaf[10:16] = bytes([2, 0, 16, 0, 0, 16])
+    data, out, leaves = memoryview(b"abcdef"), bytearray(8192), np.zeros((2, 2), dtype=np.int64)
+    match spoil:
+        case "size":
+            sizes[1] = -1
+        case "sizes":
+            sizes[1] = 4
+        case "leaf":
+            leaf = leaf[:-1]
+        case "place":
+            leaf[12:20] = bytes([18, 0, 0, 15, 255, 15, 0, 0])
+            sample, offsets = 1, np.zeros(3, dtype=np.int64)
+        case "sample":
+            sample = 1
+        case "offsets":
+            offsets = offsets[:1]
+    with pytest.raises(ValueError, match="expected a leaf"):
+        _leaves.add_values(leaf, 0, sample, 2, data, sizes, out, memoryview(offsets), leaves)

@@ -71,6 +71,12 @@ class Rows:
         """Return the keys, byte-exact."""
         return keys_at(self.key, self.key_end, np.arange(len(self)))
 
+    def part(self, begin: int, end: int) -> Rows:
+        """Return some neighbours, without their fields."""
+        first = int(self.key_end[begin - 1]) if begin else 0
+        taken = {name: getattr(self, name)[begin:end] for name in Rows.__slots__[:5]}
+        return Rows(**taken, key=self.key[first:], key_end=self.key_end[begin:end] - first)
+
     def read(self, source: Source) -> Iterator[bytes | OSError | DatasetError]:
         """Yield the bytes of each sample, or the error that prevented reading it."""
         return read_samples(source, self.keys(), self.file, self.offset, self.size)

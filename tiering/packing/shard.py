@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from tiering.arrays import IndexArray
+from tiering.arrays import IndexArray, stretches
 from tiering.errors import DatasetError, from_os_error
 from tiering.images.encoder_build import encoder_build
 from tiering.images.image import check_image, decode
@@ -27,12 +28,14 @@ from tiering.packing.original_fields import with_original
 from tiering.packing.receipts import BadImage, Receipt, receipt_location, write_receipt
 from tiering.packing.shard_fields import pack_fields
 from tiering.packing.shard_plan import packable
+from tiering.packing.small_images import SmallBatch, small_batches
 from tiering.sources.account import kind_of
 from tiering.sources.source import Source
 from tiering.storage.direct_file import DirectFile
 from tiering.storage.location import Location
 from tiering.store import lmdb, lmdb_library, zarr
-from tiering.store.columns import file_crc, lay_end_to_end
+from tiering.store.columns import file_crc, keys_at, lay_end_to_end
+from tiering.store.image_run import ImageRun, Images, one_by_one
 from tiering.store.layout import FIELDS, shard_name
 from tiering.store.manifest import Shard
 from tiering.store.schema import ORIGINAL, Field
@@ -134,15 +137,18 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
         # Perhaps an earlier version wrote it. Repair takes the file alone: its offsets are in the store's index.
         again, capacity = _Reader(task, packed.bad), lmdb_library.capacity_for(packable(task.rows.size))
         with place.building(task.work) as path:
-            lmdb_library.write_shard(path, again.images(), capacity=capacity)
+            lmdb_library.write_shard(path, one_by_one(again.images()), capacity=capacity)
             size, crc = path.stat().st_size, file_crc(path)
-    kept = np.array(reader.kept, dtype=np.int64)
-    key, key_end = lay_end_to_end([reader.keys[row] for row in reader.kept])
+    kept = np.frombuffer(reader.kept, dtype=np.int64)
+    rows = task.rows
+    key, key_end = rows.key, rows.key_end
+    if len(kept) < len(rows):
+        key, key_end = lay_end_to_end(keys_at(key, key_end, kept))
     columns: dict[str, npt.NDArray[Any]] = {
         "label": task.rows.label[kept],
         "split": task.rows.split[kept],
-        "size": np.array(reader.sizes, dtype=np.int64),
-        "crc32c": np.array(reader.crcs, dtype=np.uint32),
+        "size": np.frombuffer(reader.sizes, dtype=np.int64),
+        "crc32c": np.frombuffer(reader.crcs, dtype=np.uint32),
         "offset": offset,
         "key": key,
         "key_end": key_end,
@@ -159,7 +165,7 @@ def _pack(task: ShardTask) -> tuple[Shard, dict[str, npt.NDArray[Any]], list[Fie
 
 
 def write_images(
-    shard: Location, work: Location, kind: PackedFormat, settings: Settings, images: Iterable[bytes], number: int
+    shard: Location, work: Location, kind: PackedFormat, settings: Settings, images: Images, number: int
 ) -> tuple[IndexArray, int, int]:
     """Write the file of a shard. Returns the offset of each image, the file's bytes and its CRC-32C.
 
@@ -185,23 +191,45 @@ def _opened(built: AbstractContextManager[Path]) -> Iterator[BinaryIO]:
 
 
 class _Reader:
-    """Reads and checks a shard's images one after another, and collects the columns of the index."""
+    """Reads and checks a shard's images in order, and collects the columns of the index."""
 
     def __init__(self, task: ShardTask, bad_fields: dict[int, DatasetError]) -> None:
-        self.keys = task.rows.keys()
-        self.kept: list[int] = []
-        self.sizes: list[int] = []
-        self.crcs: list[int] = []
+        self.kept, self.sizes, self.crcs = array("q"), array("q"), array("I")
         self.bad: list[BadImage] = []
         self._originals: list[_Original] = []
         self._room = task.settings.shard_bytes if task.kind == "zarr" and task.settings.reencoded else None
         self._task = task
         self._bad_fields = bad_fields
 
-    def images(self) -> Iterator[bytes]:
-        rows = self._task.rows
+    def images(self) -> Iterator[bytes | ImageRun]:
+        task = self._task
+        copied = task.settings.original and task.settings.reencoded is None and task.check == "quick"
+        for part in small_batches(task.source, task.rows) if copied else [(0, len(task.rows))]:
+            if isinstance(part, SmallBatch):
+                yield from self._of_batch(part)
+            else:
+                yield from self._one_by_one(*part)
+
+    def _of_batch(self, batch: SmallBatch) -> Iterator[bytes | ImageRun]:
+        """Yield the images that are plainly whole in runs, and the others as they come."""
+        end_if_unwanted()
+        sizes = self._task.rows.size[batch.begin : batch.end]
+        ends = np.cumsum(sizes)
+        good = batch.whole.copy()
+        good[[row - batch.begin for row in self._bad_fields if batch.begin <= row < batch.end]] = False
+        for begin, end in stretches(good):
+            if not good[begin]:
+                yield from self._one_by_one(batch.begin + begin, batch.begin + end)
+                continue
+            self.kept.extend(range(batch.begin + begin, batch.begin + end))
+            self.sizes.frombytes(sizes[begin:end].tobytes())
+            self.crcs.frombytes(batch.crcs[begin:end].tobytes())
+            yield ImageRun(batch.data[ends[begin] - sizes[begin] : ends[end - 1]], sizes[begin:end])
+
+    def _one_by_one(self, begin: int, end: int) -> Iterator[bytes]:
+        rows = self._task.rows.part(begin, end)
         found = rows.read(self._task.source)
-        for row, key in enumerate(self.keys):
+        for row, key in enumerate(rows.keys(), begin):
             end_if_unwanted()
             try:
                 # Nothing else refers to the image, so its memory is free before the next one is read.
@@ -209,7 +237,7 @@ class _Reader:
                 if (wrong := self._bad_fields.get(row)) is not None:
                     raise wrong
             except DatasetError as error:
-                self.bad.append(BadImage(key, kind_of(error), max(int(rows.size[row]), 0), error.found))
+                self.bad.append(BadImage(key, kind_of(error), max(int(rows.size[row - begin]), 0), error.found))
                 continue
             self._take_room(len(stored))
             self.kept.append(row)

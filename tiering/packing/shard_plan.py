@@ -6,6 +6,7 @@ The same source and settings always give the same plan.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -128,8 +129,14 @@ def make_plan(
 
 
 def _rows(plan: ShardPlan, begin: int, end: int) -> IndexArray:
-    order = EpochOrder(plan.n, plan.settings.seed, plan.generation - 1, stream="pack").take(begin, end)
+    order = _order(plan.n, plan.settings.seed, plan.generation - 1).take(begin, end)
     return order if plan.selected is None else plan.selected[order]
+
+
+@lru_cache(maxsize=1)
+def _order(n: int, seed: int, epoch: int) -> EpochOrder:
+    """Return the packed order. That of few samples is a table, which takes longer than the rows of a shard."""
+    return EpochOrder(n, seed, epoch, stream="pack")
 
 
 def _ends(plan: ShardPlan, size: IndexArray) -> IndexArray:

@@ -19,7 +19,7 @@ class Fingerprint:
     ) -> None:
         """Add samples. keys: n of them. size: bytes, int64 (n,). version: int64 (n,)."""
         self._parts["key"].update(b"".join(keys))
-        self._parts["length"].update(np.array([len(key) for key in keys], dtype="<i8").tobytes())
+        self._parts["length"].update(np.fromiter(map(len, keys), dtype="<i8", count=len(keys)).tobytes())
         self._parts["size"].update(np.ascontiguousarray(size, dtype="<i8").tobytes())
         if version is not None:
             self._parts["version"].update(np.ascontiguousarray(version, dtype="<i8").tobytes())

@@ -61,7 +61,7 @@ class DirectFile:
         """CRC-32C of all bytes."""
         return self._crc_with(self._held)
 
-    def write(self, data: bytes | memoryview) -> int:
+    def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write some bytes. Raises OSError, perhaps of an earlier write."""
         size = len(data)
         if self._held + size > _BUFFER:

@@ -26,6 +26,9 @@ _PIECE: Final = 4 << 20
 #: The most bytes in a small file of a store. The longest is the list of files that are left out.
 SMALL_FILE: Final = 256 << 20
 
+#: Keys are cut out of a copy of all between the first and the last of them, if that is at most so many bytes a key.
+_DENSE: Final = 256
+
 #: Returns the file of a column.
 LocationOf = Callable[[str], Location]
 
@@ -101,13 +104,18 @@ def keys_at(key: npt.NDArray[np.uint8], key_end: npt.NDArray[np.int64], rows: np
     if len(rows) and (int(begin.min()) < 0 or int(end.max()) > len(key) or (begin > end).any()):
         at = int(np.argmax((begin < 0) | (end > len(key)) | (begin > end)))
         raise damaged(Location("key_end"), f"keys within {len(key):,} bytes", f"one from {begin[at]:,} to {end[at]:,}")
-    data = key.data
-    return [bytes(data[begin:end]) for begin, end in zip(begin.tolist(), end.tolist(), strict=True)]
+    first, last = (int(begin.min()), int(end.max())) if len(rows) else (0, 0)
+    if last - first <= _DENSE * len(rows):
+        # Slices of bytes take a third of the time of views, so a copy of what lies between pays.
+        data, begin, end = key[first:last].tobytes(), begin - first, end - first
+        return [data[begin:end] for begin, end in zip(begin.tolist(), end.tolist(), strict=True)]
+    view = key.data
+    return [bytes(view[begin:end]) for begin, end in zip(begin.tolist(), end.tolist(), strict=True)]
 
 
 def lay_end_to_end(keys: list[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Return keys as the columns key and key_end."""
-    key_end = np.cumsum([len(key) for key in keys], dtype=np.int64)
+    key_end = np.cumsum(np.fromiter(map(len, keys), dtype=np.int64, count=len(keys)))
     return np.frombuffer(b"".join(keys), dtype=np.uint8), key_end
 
 

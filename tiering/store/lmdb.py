@@ -23,7 +23,8 @@ would have to be read back from it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -32,6 +33,15 @@ import numpy as np
 from tiering.arrays import IndexArray
 from tiering.io_sizes import PAGE_BYTES
 from tiering.storage.direct_file import DirectFile
+from tiering.store.image_run import ImageRun, Images, one_by_one
+
+try:
+    from tiering.store import _leaves
+except ImportError:
+    NATIVE = False
+else:
+    #: Whether the C extension adds runs of values.
+    NATIVE = True
 
 _PAGE: Final = struct.Struct("<QHHHH")
 _OVERFLOW_PAGE: Final = struct.Struct("<QHHI")
@@ -39,6 +49,10 @@ _NODE: Final = struct.Struct("<HHHH8s")
 _META: Final = struct.Struct("<IIQQ")
 _DATABASE: Final = struct.Struct("<IHHQQQQQ")
 _KEY_AT: Final = 8
+
+#: Parts of a page: its number, lower and upper, and the place of a node; and the flags in a node.
+_NUMBER, _BOUNDS, _PLACE = struct.Struct("<Q"), struct.Struct("<HH"), struct.Struct("<H")
+_BOUNDS_AT, _FLAGS_AT = 12, 4
 
 #: Flags of pages; of a node whose value is on overflow pages; of a database whose keys are integers.
 _BRANCH, _LEAF, _OVERFLOW, _META_PAGE = 0x01, 0x02, 0x04, 0x08
@@ -55,6 +69,13 @@ _LARGEST_NODE: Final = (_ROOM // 2 & -2) - 2
 #: The most children of a branch. The first one needs no key.
 _MOST_CHILDREN: Final = (_ROOM - 2 - _KEY_AT) // (2 + _NODE.size) + 1
 
+#: An empty leaf: the page that is being filled has no number yet.
+_EMPTY: Final = _PAGE.pack(0, 0, _LEAF, _PAGE.size, PAGE_BYTES).ljust(PAGE_BYTES, b"\0")
+
+#: Pages of values that the C extension makes at a time, and the largest value that it takes.
+_PAGES_BYTES: Final = 1 << 19
+_LARGEST_IN_RUN: Final = 1 << 18
+
 #: A page of the tree: the number of its first sample, and its own.
 _Child = tuple[int, int]
 
@@ -64,19 +85,22 @@ def key_of(sample: int) -> bytes:
     return sample.to_bytes(8, "big")
 
 
-def write_shard(file: DirectFile, images: Iterable[bytes]) -> IndexArray:
+def write_shard(file: DirectFile, images: Images) -> IndexArray:
     """Write one environment, and return the offset of each value in its file.
 
     file: a local file, at its beginning; it is finished, too. images: encoded images in packed order. The same images
-    give the same file. Returns int64 (n,), bytes from the start of the file. Raises OSError.
-    About 3 us for an image in a leaf, and for a larger one.
+    give the same file, in runs or one by one. Returns int64 (n,), bytes from the start of the file. Raises OSError.
+    About 3 us for an image in a leaf, and for a larger one; 0.3 us in a run, with the C extension.
     """
     tree = _Tree(file)
     for image in images:
-        tree.add(image)
+        if isinstance(image, ImageRun):
+            tree.add_run(image)
+        else:
+            tree.add(image)
         del image  # It may have 1 GiB: free it before the next one is read.
     file.finish(tree.metas())
-    return np.array(tree.offsets, dtype=np.int64)
+    return np.frombuffer(tree.offsets, dtype=np.int64).copy()
 
 
 class _Tree:
@@ -85,37 +109,64 @@ class _Tree:
     def __init__(self, file: DirectFile) -> None:
         self._write = file.write
         self._write(bytes(2 * PAGE_BYTES))  # for the meta pages
-        self.offsets: list[int] = []
+        self.offsets = array("q")
         self._next = 2
         self._leaves: list[_Child] = []
         self._value_pages = 0
-        #: The nodes of the next leaf, the first one's sample, and the samples whose values are in these nodes.
-        self._nodes: list[bytes] = []
+        #: The next leaf, and the sample of its first node.
+        self._leaf = bytearray(_EMPTY)
         self._first = 0
-        self._inline: list[int] = []
-        self._room = _ROOM
+        self._pages = bytearray()
 
     def add(self, image: bytes) -> None:
         """Add the value of the next key."""
         sample, size = len(self.offsets), len(image)
         inline = _NODE.size + size <= _LARGEST_NODE
         needed = 2 + _NODE.size + (size + (size & 1) if inline else 8)
-        if needed > self._room:
+        _, _, _, lower, upper = _PAGE.unpack_from(self._leaf)
+        if needed > upper - lower:
             self._write_leaf()
+            lower, upper = _PAGE.size, PAGE_BYTES
         if inline:
-            self._inline.append(sample)
             self.offsets.append(0)  # until the leaf is written
-            node = _NODE.pack(size, 0, 0, 8, key_of(sample)) + image + b"\0" * (size & 1)
+            flags, value = 0, image
         else:
             page = self._write_value(image)
             self.offsets.append(page * PAGE_BYTES + _PAGE.size)
-            node = _NODE.pack(size & 0xFFFF, size >> 16, _ON_OVERFLOW, 8, key_of(sample)) + page.to_bytes(8, "little")
-        self._nodes.append(node)
-        self._room -= needed
+            flags, value = _ON_OVERFLOW, page.to_bytes(8, "little")
+        upper -= needed - 2
+        _NODE.pack_into(self._leaf, upper, size & 0xFFFF, size >> 16, flags, 8, key_of(sample))
+        begin = upper + _NODE.size
+        self._leaf[begin : begin + len(value)] = value
+        _PLACE.pack_into(self._leaf, lower, upper)
+        _BOUNDS.pack_into(self._leaf, _BOUNDS_AT, lower + 2, upper)
+
+    def add_run(self, run: ImageRun) -> None:
+        """Add the values of the next keys."""
+        if not NATIVE or int(run.sizes.max()) > _LARGEST_IN_RUN:
+            for image in one_by_one([run]):
+                self.add(image)
+            return
+        if not self._pages:
+            self._pages = bytearray(_PAGES_BYTES)
+        data, sizes = run.data, run.sizes
+        leaves = np.empty((len(sizes), 2), dtype=np.int64)
+        while len(sizes):
+            sample, first = len(self.offsets), self._first
+            self.offsets.frombytes(bytes(sizes.nbytes))
+            with memoryview(self.offsets) as offsets:
+                taken, self._first, self._next, made, value_pages, count = _leaves.add_values(
+                    self._leaf, first, sample, self._next, data, sizes, self._pages, offsets[first:], leaves
+                )
+            del self.offsets[sample + taken :]
+            self._write(memoryview(self._pages)[:made])
+            self._value_pages += value_pages
+            self._leaves += map(tuple, leaves[:count].tolist())
+            data, sizes = data[int(sizes[:taken].sum()) :], sizes[taken:]
 
     def metas(self) -> bytes:
         """Write the last leaf and all branches, and return the two meta pages."""
-        if self._nodes:
+        if len(self.offsets) > self._first:
             self._write_leaf()
         depth, branches, level = int(bool(self._leaves)), 0, self._leaves
         while len(level) > 1:
@@ -151,21 +202,29 @@ class _Tree:
         return page
 
     def _write_leaf(self) -> None:
-        page, places = self._write_page(_LEAF, self._nodes)
-        for sample in self._inline:
-            self.offsets[sample] = page * PAGE_BYTES + places[sample - self._first] + _NODE.size
+        """Write the next leaf, and begin another."""
+        page = self._next
+        _, _, _, lower, _ = _PAGE.unpack_from(self._leaf)
+        places = struct.unpack_from(f"<{(lower - _PAGE.size) // 2}H", self._leaf, _PAGE.size)
+        for sample, place in enumerate(places, self._first):
+            if not self._leaf[place + _FLAGS_AT] & _ON_OVERFLOW:
+                self.offsets[sample] = page * PAGE_BYTES + place + _NODE.size
+        _NUMBER.pack_into(self._leaf, 0, page)
+        self._write(self._leaf)
         self._leaves.append((self._first, page))
-        self._nodes, self._first, self._inline, self._room = [], self._first + len(self._nodes), [], _ROOM
+        self._next += 1
+        self._first += len(places)
+        self._leaf[:] = _EMPTY
 
     def _write_branch(self, children: Sequence[_Child]) -> _Child:
         nodes = []
         for at, (sample, page) in enumerate(children):
             head = page & 0xFFFF, page >> 16 & 0xFFFF, page >> 32
             nodes.append(_NODE.pack(*head, 8, key_of(sample)) if at else _NODE.pack(*head, 0, b"")[:_KEY_AT])
-        return children[0][0], self._write_page(_BRANCH, nodes)[0]
+        return children[0][0], self._write_page(_BRANCH, nodes)
 
-    def _write_page(self, flags: int, nodes: Sequence[bytes]) -> tuple[int, list[int]]:
-        """Write a page of nodes. Returns its number, and where each node begins in it."""
+    def _write_page(self, flags: int, nodes: Sequence[bytes]) -> int:
+        """Write a page of nodes, and return its number."""
         page, upper, places = self._next, PAGE_BYTES, list[int]()
         for node in nodes:
             upper -= len(node)
@@ -174,4 +233,4 @@ class _Tree:
         head = _PAGE.pack(page, 0, flags, lower, upper) + struct.pack(f"<{len(places)}H", *places)
         self._write(b"".join((head, bytes(upper - lower), *reversed(nodes))))
         self._next += 1
-        return page, places
+        return page

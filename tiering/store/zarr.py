@@ -12,7 +12,7 @@ codec a shard's chunks are plain bytes one after another and readers map the fil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Final
 
 import google_crc32c
@@ -20,6 +20,7 @@ import numpy as np
 
 from tiering.arrays import IndexArray
 from tiering.store.codecs import parse_codec
+from tiering.store.image_run import ImageRun, Images
 from tiering.store.layout import TABLE_CRC_BYTES
 from tiering.store.manifest import Shard
 from tiering.store.settings import Settings
@@ -54,7 +55,7 @@ def array_sides(settings: Settings, shards: Sequence[Shard]) -> dict[str, tuple[
     return {name: (size // shape.nbytes, *shape.sides) for name, size in whole.items()}
 
 
-def write_shard(file: BinaryIO, images: Iterable[bytes], settings: Settings, number: int) -> IndexArray:
+def write_shard(file: BinaryIO, images: Images, settings: Settings, number: int) -> IndexArray:
     """Write one shard object and return the offset of each sample in the array.
 
     file: open for writing, at its beginning. images: samples in packed order, together at most settings.shard_bytes.
@@ -80,28 +81,45 @@ def write_shard(file: BinaryIO, images: Iterable[bytes], settings: Settings, num
     return np.array(offsets, dtype=np.int64) + number * settings.shard_bytes
 
 
-def _write_plain(file: BinaryIO, images: Iterable[bytes], chunk_bytes: int, offsets: list[int]) -> int:
+def _write_plain(file: BinaryIO, images: Images, chunk_bytes: int, offsets: list[int]) -> int:
     """Write images end to end, pad the last chunk, and append the begin of each image to offsets.
 
     Returns the number of chunks. They need not be cut, because they lie end to end, too.
     """
     begin = 0
     for image in images:
-        offsets.append(begin)
-        begin += len(image)
-        file.write(image)
+        if isinstance(image, ImageRun):
+            begin = _append(offsets, begin, image)
+            file.write(image.data)
+        else:
+            offsets.append(begin)
+            begin += len(image)
+            file.write(image)
         del image  # It may have 1 GiB: free it before the next one is read.
     chunks = -(-begin // chunk_bytes)
     file.write(bytes(chunks * chunk_bytes - begin))
     return chunks
 
 
-def _chunks(images: Iterable[bytes], chunk_bytes: int, offsets: list[int]) -> Iterator[bytes]:
+def _append(offsets: list[int], begin: int, run: ImageRun) -> int:
+    """Append the begins of images end to end, the first one's given, and return where the last one ends."""
+    ends = begin + np.cumsum(run.sizes)
+    offsets += (ends - run.sizes).tolist()
+    return int(ends[-1])
+
+
+def _chunks(images: Images, chunk_bytes: int, offsets: list[int]) -> Iterator[bytes]:
     """Join images, cut them into chunks, pad the last one, and append the begin of each image to offsets."""
     pending, held, begin = [b""], 0, 0
-    for image in images:
-        offsets.append(begin)
-        begin += len(image)
+    for each in images:
+        if isinstance(each, ImageRun):
+            begin = _append(offsets, begin, each)
+            image = bytes(each.data)
+        else:
+            offsets.append(begin)
+            begin += len(each)
+            image = each
+        del each
         if not held and len(image) == chunk_bytes:
             yield image
             continue

@@ -14,6 +14,7 @@ from tiering.sources.left_out import LOST_LABEL
 from tiering.sources.source import Source
 from tiering.storage.location import Location
 from tiering.storage.urls import joined, name_of
+from tiering.system.file_batches import neighbours
 from tiering.text import display
 
 #: Largest size of such a table, in bytes: enough for 250,000 images.
@@ -37,10 +38,15 @@ class FolderLabels:
         return "annotated splits" if self.tables else self.rule.kind
 
     def of(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
-        """Return the class and the split of each key. Floor: 0.3 us per key."""
-        folders = [key[: key.rfind(b"/") + 1] for key in keys]
-        known = {folder: self.rule.of(folder) for folder in set(folders)}
-        labels, splits = [known[folder][0] for folder in folders], [known[folder][1] for folder in folders]
+        """Return the class and the split of each key. Floor: 0.05 us per key, where neighbours share a folder."""
+        labels, splits = list[bytes | None](), list[bytes | None]()
+        known: dict[bytes, tuple[bytes | None, bytes | None]] = {}
+        for folder, count in neighbours(list(keys)):
+            if folder not in known:
+                known[folder] = self.rule.of(folder)
+            label, split = known[folder]
+            labels += [label] * count
+            splits += [split] * count
         if self.tables:
             labels = [self._in_tables(key) if label is None else label for key, label in zip(keys, labels, strict=True)]
         return labels, splits
@@ -50,7 +56,7 @@ class FolderLabels:
         if self.tables:
             labels, splits = self.of(keys)
             return set(labels), set(splits)
-        known = [self.rule.of(folder) for folder in {key[: key.rfind(b"/") + 1] for key in keys}]
+        known = [self.rule.of(folder) for folder in {folder for folder, _ in neighbours(list(keys))}]
         return {label for label, _ in known}, {split for _, split in known}
 
     def _in_tables(self, key: bytes) -> bytes | None:

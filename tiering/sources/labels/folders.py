@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from tiering.system.file_batches import neighbours
+
 Layout = Literal[
     "class folders",
     "split and class folders",
@@ -123,11 +125,11 @@ class Folders:
         self._class_tars = tars
 
     def add(self, keys: Iterable[bytes]) -> None:
-        """Add keys. Floor: 0.2 us per key, the time to cut off the file's name."""
+        """Add keys. Floor: 0.02 us per key, where neighbours share a folder."""
+        keys = list(keys)
         if self._class_tars:
-            keys = list(keys)
             self._class_tars = all(map(_is_of_a_class_tar, keys))
-        for folder in {key[: key.rfind(b"/") + 1] for key in keys}:
+        for folder in {folder for folder, _ in neighbours(keys)}:
             self._top.add(folder.split(b"/", _DEEPEST)[self._skip : -1])
 
     def rule(self) -> FolderRule:

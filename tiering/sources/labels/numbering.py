@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy.typing as npt
 
@@ -13,6 +13,9 @@ from tiering.errors import DatasetError
 from tiering.sources.labels.annotations import FolderLabels
 from tiering.sources.labels.classes import MOST_CLASSES, NONE, ClassMap
 from tiering.text import display
+
+#: The keys of so many samples are cut out of their column once for both passes.
+_ONE_PART: Final = 1 << 16
 
 #: Returns the keys of some rows.
 Keys = Callable[[IndexArray], list[bytes]]
@@ -60,8 +63,9 @@ def number_folders(
     columns: label (int32) and split (int8), or label alone, of shape (n,), writable.
     """
     found: dict[str, set[bytes]] = {"label": set(), "split": set()}
-    for rows in row_parts(n):
-        for name, names_here in zip(found, class_labels.names_of(keys(rows)), strict=True):
+    parts = [(rows, keys(rows)) for rows in row_parts(n)] if n <= _ONE_PART else None
+    for _, here in parts or ((rows, keys(rows)) for rows in row_parts(n)):
+        for name, names_here in zip(found, class_labels.names_of(here), strict=True):
             found[name].update(each for each in names_here if each is not None)
         if len(found["label"]) > MOST_CLASSES:
             raise DatasetError(
@@ -78,8 +82,8 @@ def number_folders(
         numbers_of["label"] = {each: numbers[display(each)] for each in names["label"]}
     if not any(numbers_of.values()):
         return classes, shown["split"]
-    for rows in row_parts(n):
-        for name, values in zip(numbers_of, class_labels.of(keys(rows)), strict=True):
+    for rows, here in parts or ((rows, keys(rows)) for rows in row_parts(n)):
+        for name, values in zip(numbers_of, class_labels.of(here), strict=True):
             if name in columns and numbers_of[name]:
                 columns[name][rows] = [NONE if value is None else numbers_of[name][value] for value in values]
     return classes, shown["split"]

@@ -61,10 +61,11 @@ def with_roles(names: Iterable[bytes]) -> Iterator[tuple[bytes, Role]]:
     names: of one directory, sorted bytewise; those of directories end in "/".
     Floor: 0.2 us per name of a file of its own, since many names are checked at once.
     """
-    return chain.from_iterable(_by_parts(names))
+    return chain.from_iterable(zip(part, repeat(None)) if roles is None else roles for part, roles in by_parts(names))
 
 
-def _by_parts(names: Iterable[bytes]) -> Iterator[Iterable[tuple[bytes, Role]]]:
+def by_parts(names: Iterable[bytes]) -> Iterator[tuple[list[bytes], Iterable[tuple[bytes, Role]] | None]]:
+    """Yield names in parts, and with them what with_roles yields for each; None if all are files of their own."""
     rest = iter(names)
     part: list[bytes] = []
     while more := list(islice(rest, _TOGETHER)):
@@ -75,14 +76,14 @@ def _by_parts(names: Iterable[bytes]) -> Iterator[Iterable[tuple[bytes, Role]]]:
             continue
         while first_part(part[end - 1]) == last:
             end -= 1
-        yield _roles(part[:end])
+        yield part[:end], _roles(part[:end])
         part = part[end:]
-    yield _roles(part)
+    yield part, _roles(part)
 
 
-def _roles(names: list[bytes]) -> Iterable[tuple[bytes, Role]]:
+def _roles(names: list[bytes]) -> Iterable[tuple[bytes, Role]] | None:
     if len({name.partition(b".")[0] for name in names}) == len(names):
-        return zip(names, repeat(None))
+        return None
     return _grouped(names)
 
 

@@ -11,8 +11,8 @@ SHARE = 0.02
 LOOK_SECONDS, SAMPLE_SECONDS = 0.5, 0.1
 #: Most of the share is kept for looks and samples; what wakes the watcher in between uses the rest.
 _PLANNED = 0.85
-#: s of processor time that may be spent ahead of the share.
-_LENT = 0.02
+#: s of processor time that may be spent ahead of the share, so that the first seconds show something.
+_LENT = 0.1
 #: The part of it for samples.
 _FOR_SAMPLES = 0.4
 
@@ -48,13 +48,22 @@ class Pace:
 
     def next_look(self) -> float:
         """Return when the next look is due, on the clock."""
-        interval = max(LOOK_SECONDS, self._cost["look"] / (SHARE * _PLANNED * (1 - _FOR_SAMPLES)))
-        return max(self._last["look"] + interval, self._affordable())
+        return self._next("look", LOOK_SECONDS, SHARE * _PLANNED * (1 - _FOR_SAMPLES))
 
     def next_sample(self) -> float:
         """Return when the next sample is due, on the clock."""
-        interval = max(SAMPLE_SECONDS, self._cost["sample"] / (SHARE * _PLANNED * _FOR_SAMPLES))
-        return max(self._last["sample"] + interval, self._affordable())
+        return self._next("sample", SAMPLE_SECONDS, SHARE * _PLANNED * _FOR_SAMPLES)
+
+    def _next(self, what: str, fastest: float, share: float) -> float:
+        """Return when something is due: every `fastest` s at most, and in the long run within a share of one core."""
+        if self._spent < _LENT:
+            return self._last[what] + fastest
+        return max(self._last[what] + max(fastest, self._cost[what] / share), self._affordable())
+
+    @property
+    def _spent(self) -> float:
+        """The s of processor time for looks and samples."""
+        return self.used - self.for_events - self._start
 
     def begin(self) -> None:
         """Note that attaching is done. What it cost is in the share, but slows nothing down."""
@@ -63,7 +72,7 @@ class Pace:
 
     def _affordable(self) -> float:
         """Return from when on the share is kept, what attaching cost aside, and one dear look."""
-        return self._begin + (self.used - self.for_events - self._start - _LENT) / SHARE
+        return self._begin + (self._spent - _LENT) / SHARE
 
     def did(self, what: str, cost: float, events: float = 0.0) -> None:
         """Note a look or a sample, and the s of processor time that it took.

@@ -27,31 +27,35 @@ class Touched:
     def add(self, reads: pl.DataFrame) -> tuple[int, int]:
         """Add reads at known offsets (EVENT_SCHEMA). Return the B read for the first time, and again."""
         total = int(reads["size"].sum())
-        parts = self._parts(reads.filter(pl.col("size") > 0))
-        fresh = parts[~_is_in(parts, self._known)]
+        parts, sizes = self._parts(reads.filter(pl.col("size") > 0))
+        is_fresh = ~_is_in(parts, self._known)
         for waiting in self._fresh:
-            fresh = fresh[~_is_in(fresh, waiting)]
+            is_fresh &= ~_is_in(parts, waiting)
+        fresh = parts[is_fresh]
         if len(fresh):
             self._fresh.append(fresh)
         if sum(map(len, self._fresh)) > max(_FEWEST, len(self._known)) or len(self._fresh) > 16:
             self._known, self._fresh = np.sort(np.concatenate([self._known, *self._fresh])), []
-        first = min(total, round(len(fresh) * _PART / self._share.rate))
+        first = min(total, round(int(sizes[is_fresh].sum()) / self._share.rate))
         while len(self._known) > _MOST and self._share.halve():
             self._known = self._known[self._share.has(self._known)]
         return first, total - first
 
-    def _parts(self, reads: pl.DataFrame) -> npt.NDArray[np.uint64]:
-        """Return a hash of each part that was read, sorted and once each."""
+    def _parts(self, reads: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """Return a hash of each part that was read, sorted and once each; and its B, to the end of the file's reads."""
         start = reads["offset"].to_numpy()
         begin, until = start // _PART, -(-(start + reads["size"].to_numpy()) // _PART)
         counts = until - begin
         ends = np.cumsum(counts)
         part = np.repeat(begin - (ends - counts), counts) + np.arange(int(ends[-1]) if len(ends) else 0)
         keys = mixed(np.repeat(reads["file"].to_numpy(), counts) + mixed(part.astype(np.uint64)))
-        if self._share.rate < 1:
-            keys = keys[self._share.has(keys)]
-        keys.sort()
-        return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
+        furthest = reads.select((pl.col("offset") + pl.col("size")).max().over("file"))["offset"].to_numpy()
+        sizes = np.minimum(_PART, np.repeat(furthest, counts) - part * _PART)
+        order = np.argsort(keys)
+        keys, sizes = keys[order], sizes[order]
+        kept = self._share.has(keys)
+        kept[1:] &= keys[1:] != keys[:-1]
+        return keys[kept], sizes[kept]
 
 
 def _is_in(keys: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

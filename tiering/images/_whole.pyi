@@ -1,0 +1,3 @@
+from tiering.arrays import IndexArray, MaskArray
+
+def whole_images(data: memoryview, sizes: IndexArray, whole: MaskArray, most_pixels: int, /) -> None: ...
