@@ -1,10 +1,10 @@
 """Give up root's rights inside a process, for what is to be seen as an unprivileged user.
 
-    python -m benchmarks.other_user PID TRACE [SECONDS] [--dataset PATH] [--warm-maps] [--as-root]
+    python -m benchmarks.other_user PID TRACE [SECONDS] [--dataset PATH] [--warm-maps] [--as-root] [--wait]
 
 watches a process of that user, by default until it ends. Another user cannot execute an interpreter below /root, and
-cannot import from there, so both come first. Prints a line of JSON once it watches, with the time from which it does,
-and one at the end, with what the sources were and what they cost.
+cannot import from there, so both come first. Prints "ready", and with --wait begins when it gets a line. Prints a line
+of JSON once it watches, with the time from which it does, and one at the end, with the sources and what they cost.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,21 +45,25 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path)
     parser.add_argument("--warm-maps", action="store_true")
     parser.add_argument("--as-root", action="store_true")
+    parser.add_argument("--wait", action="store_true")
     asked = parser.parse_args()
+    with subprocess.Popen(["sleep", "5"]) as sleep:
+        # Everything is imported by a first watch.
+        watch(sleep.pid, asked.trace.with_suffix(".first"), seconds=0.3, warm_maps=asked.warm_maps)
+        sleep.terminate()
     if not asked.as_root:
-        with subprocess.Popen(["sleep", "5"]) as sleep:
-            # Everything is imported by a first watch.
-            watch(sleep.pid, asked.trace.with_suffix(".first"), seconds=0.3, warm_maps=asked.warm_maps)
-            sleep.terminate()
         become_other()
+    print("ready", flush=True)
+    if asked.wait:
+        sys.stdin.readline()
     begun: list[float] = []
 
-    def tell(look: Observation) -> None:
+    def tell(_: Observation) -> None:
         if not begun:
-            begun.append(look.time - look.seconds)
-            print(json.dumps({"begin": begun[0]}), flush=True)
+            begun.append(now)
+            print(json.dumps({"begin": now}), flush=True)
 
-    before = time.process_time()
+    before, now = time.process_time(), time.time()
     made = watch(
         asked.pid,
         asked.trace,

@@ -1,6 +1,6 @@
 """Training loops that record exactly what they read, for benchmarks/watch_truth.py.
 
-    python -m benchmarks.watched_jobs KIND DATA RECORD [--epochs 3] [--seconds 3] [--other-user]
+    python -m benchmarks.watched_jobs KIND DATA RECORD [--epochs 5] [--seconds 2] [--other-user]
     python -m benchmarks.watched_jobs make DATA --images DIRECTORY [--samples 600]
 
 A job prints "ready", waits for a line, trains, and leaves its record: paths.json, and record.npy with a row for each
@@ -62,7 +62,7 @@ KINDS = {
     "LMDB, shuffled, 2 workers": Kind("lmdb", shuffle=True, workers=2, mapped=True),
     "LMDB, tiering.Loader": Kind("loader of photos.lmdb", shuffle=True, workers=0, mapped=True),
     "Zarr, shuffled, 2 workers": Kind("zarr", shuffle=True, workers=2),
-    "Zarr, tiering.Loader": Kind("loader of photos.zarr", shuffle=True, workers=0),
+    "Zarr, tiering.Loader": Kind("loader of photos.zarr", shuffle=True, workers=0, mapped=True),
     "np.memmap, shuffled, 2 workers": Kind("memmap", shuffle=True, workers=2, mapped=True),
     "np.memmap, sequential, no workers": Kind("memmap", shuffle=False, workers=0, mapped=True),
     "Arrow, shuffled, 2 workers": Kind("arrow", shuffle=True, workers=2, mapped=True, needs_arrow=True),
@@ -370,8 +370,10 @@ def train(kind: Kind, data: Path, record: Path, epochs: int, pace: Pace, *, othe
     begin_when_told()
     rows: Record = []
     for number in range(epochs):
-        for _, read in pace.over(epoch(number), steps):
+        for step, (_, read) in enumerate(pace.over(epoch(number), steps)):
             rows += read
+            if number == 0 and step == steps // 2:
+                print("half an epoch", flush=True)
     print("trained", flush=True)
     sys.stdin.readline()
     np.save(record / "record.npy", np.array(rows, np.float64).reshape(-1, 4))
@@ -443,8 +445,8 @@ def main() -> None:
     parser.add_argument("record", type=Path, nargs="?")
     parser.add_argument("--images", type=Path)
     parser.add_argument("--samples", type=int, default=600)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3, help="that an epoch takes, at least")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2, help="that an epoch takes, at least")
     parser.add_argument("--other-user", action="store_true")
     asked = parser.parse_args()
     if asked.kind == "make":

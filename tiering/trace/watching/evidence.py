@@ -103,9 +103,15 @@ class Evidence:
             reads=None if self._sees_calls else self._reads,
             writes=None if self._sees_calls else self._writes,
             mapped=self._warm is not None and self._warm.use().used,
-            mapped_unsure=self._warm.unsure if self._warm is not None else 0 if faults is None else faults.unsure,
+            mapped_unsure=self._mapped_unsure(faults),
             unplaced_file_bytes=self._unplaced_file_bytes(),
         )
+
+    def _mapped_unsure(self, faults: PageFaultSource | None) -> int:
+        """Return the B of mapped files that may have been read beyond those in the events."""
+        if self._warm is None or not self._warm.use().used:
+            return 0 if faults is None else faults.unsure
+        return self._warm.unsure + (0 if faults is None else faults.unseen(self._warm.covered))
 
     def _count(self, events: pl.DataFrame, look: Look) -> None:
         """Add up the calls, and the bytes whose files are unknown."""

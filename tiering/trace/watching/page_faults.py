@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,10 +28,12 @@ from tiering.units import format_bytes, format_percent
 _SLACK = 1 << 16
 #: s for which the last fault of a thread waits for the one that continues it.
 _HELD = 0.25
-#: Minor faults a second that are not worth their cost if few are of mapped files; looks without them after that.
-_TOO_MANY = 10_000
-#: Faults between two looks from which on minor ones wait for the next look.
-_BURST = 20_000
+#: Minor faults a second that are not worth their cost, 0.5 us each to the job: where those of mapped files are less than
+#: a share of them, and in any case; and looks without them after that. Each copy of a sample causes others, too.
+_TOO_MANY, _FAR_TOO_MANY = 10_000, 60_000
+_WORTH = 0.003
+#: s of as many faults from which on minor ones wait for the next look.
+_BURST = 2.0
 _PAUSE = 9
 #: The share of one core for looking which files are mapped in large pieces.
 _HUGE_SHARE = 0.002
@@ -97,6 +99,10 @@ class PageFaultSource:
         #: Faults since the last look; and whether minor ones are switched off.
         self._waiting, self._is_off = 0, False
         self._looks = self._looks_without = self._pause = self._floods = 0
+        #: Whether the last look with minor faults had enough of mapped files.
+        self._worth = False
+        #: B of each map that existed while minor faults were off, by process, place in memory and file.
+        self._unseen: dict[tuple[int, int, int], int] = {}
         self._refreshed = time.monotonic()
         for pid in tree.alive:
             self.maps.read(pid)
@@ -116,7 +122,7 @@ class PageFaultSource:
         self._changes += taken.changes
         self._lost += taken.lost
         self._waiting += sum(len(each.time) for each in taken.faults)
-        if self._eases and not self._is_off and self._waiting > _BURST:
+        if self._eases and not self._is_off and self._waiting > _BURST * self._bearable():
             # Whether they were worth it shows at the look.
             self._events.watch_minor(on=False)
             self._is_off = True
@@ -162,8 +168,12 @@ class PageFaultSource:
 
     @property
     def unsure(self) -> int:
-        """B of mapped files that may have been read beyond those in the events."""
-        return max(0, self._most - self._counted)
+        """Return the B of mapped files that may have been read beyond those in the events."""
+        return max(0, self._most - self._counted) + self.unseen()
+
+    def unseen(self, but: Collection[int] = ()) -> int:
+        """Return the B of the maps that processes had while minor faults were off, but some processes."""
+        return sum(size for (pid, _, _), size in self._unseen.items() if pid not in but)
 
     def shown(self) -> dict[tuple[int, int], tuple[int, int]]:
         """Return the B counted, and at the most, of each process and file since the last call; the first gives none."""
@@ -223,15 +233,27 @@ class PageFaultSource:
             return
         self._waiting = 0
         self._looks_without += self._is_off
+        if self._is_off:
+            self._unseen |= {
+                (pid, each.start, each.file): each.end_in_file - each.offset
+                for pid, table in self.maps.tables.items()
+                for each in table.maps
+            }
         if self._pause:
             self._pause -= 1
         else:
-            self._floods = self._floods + 1 if records > _TOO_MANY * max(seconds, 0.1) and useful < records / 2 else 0
+            self._worth = useful > _WORTH * records
+            is_flood = records > self._bearable() * max(seconds, 0.1) and useful < records / 2
+            self._floods = self._floods + 1 if is_flood else 0
             # Programs that start cause many faults for a moment.
             self._pause = _PAUSE if self._floods > 1 else 0
         if self._is_off != bool(self._pause):
             self._is_off = bool(self._pause)
             self._events.watch_minor(on=not self._is_off)
+
+    def _bearable(self) -> int:
+        """Return how many minor faults a second are worth their cost."""
+        return _FAR_TOO_MANY if self._worth else _TOO_MANY
 
     def _runs(self, found: PageFaults, until: float) -> Runs:
         """Join faults to runs, but hold back the last of each thread since `until`: the next look may continue it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from tiering.trace.watching.source import NO_EVENTS, Look
 
 #: The share of one core that reading and clearing the bits may take.
 _SHARE = 0.006
-#: If more than this share of what is in memory was used between two looks, some of it was perhaps used twice.
+#: If more than this share of a file was used between two looks, some of it was perhaps used twice.
 _FULL = 0.5
 
 #: Takes the B that page faults showed of a file since the last call, by process and file: counted, and at the most.
@@ -32,6 +33,10 @@ class WarmMaps:
         """Begin. faults: what page faults show already, which is not counted again."""
         self._files, self._faults = files, faults
         self._cleared: set[int] = set()
+        #: Clock ticks since boot: the bits of what started later say what it used since the watching began.
+        self._begun = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+        #: Every process whose bits were read after they were cleared.
+        self.covered: set[int] = set()
         self._due = 0.0
         self._looks = self._full = 0
         self._refused = ""
@@ -78,9 +83,10 @@ class WarmMaps:
         if not maps:
             return []
         is_first, self._cleared = pid not in self._cleared, self._cleared | {pid}
-        if is_first:
+        if is_first and look.tree.alive[pid].started < self._begun:
             # The bits say what was used at any time before.
             return []
+        self.covered.add(pid)
         used: Counter[str] = Counter()
         resident: Counter[str] = Counter()
         for each in maps:
@@ -90,7 +96,10 @@ class WarmMaps:
         for path, size in used.items():
             counted, most = shown.get((pid, identity(path)), (0, 0))
             self._looks += 1
-            self._full += size > _FULL * resident[path]
+            # A process that has just mapped a file has only what it used in memory: the whole file is the measure.
+            if size > _FULL * (self._files.size(path, pid) or resident[path]):
+                self._full += 1
+                self.unsure += size
             # The kernel marks the neighbours that it maps with a page as used, too.
             sure = max(0, size - max(counted, most))
             self.unsure += max(0, min(size, most) - counted)
@@ -103,8 +112,8 @@ class WarmMaps:
         notes = []
         if self._full:
             notes.append(
-                f"In {self._full:,} of {self._looks:,} looks at accessed bits over half of a mapped file in memory had "
-                "been used, so some of it was perhaps read more often than is counted."
+                f"In {self._full:,} of {self._looks:,} looks at accessed bits over half of a mapped file had been "
+                "used, so some of it was perhaps read more often than is counted."
             )
         return notes
 
