@@ -279,7 +279,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, help="a directory of images; by default photographs are made")
     parser.add_argument("--samples", type=int, default=600)
-    parser.add_argument("--seconds", type=float, default=2, help="of an epoch, at least; of mapped data six times as long")
+    parser.add_argument(
+        "--seconds", type=float, default=2, help="of an epoch, at least; of mapped data six times as long"
+    )
     parser.add_argument("--as", nargs="+", dest="users", choices=["root", "user"], default=["root", "user"])
     parser.add_argument("--only", nargs="+", default=[""], help="jobs whose names contain one of these")
     parser.add_argument("--work", type=Path, help="keep data and environment here, and use those that are there")

@@ -401,7 +401,9 @@ def train_with_loader(data: Path, record: Path, epochs: int, pace: Pace, *, othe
 def make(data: Path, images: Path | None, samples: int) -> None:
     """Make all forms of a dataset."""
     data.mkdir(parents=True, exist_ok=True)
-    found = sorted(path for path in (images or drawn_photos(data / "photos", samples, "500-700")).rglob("*.*"))[:samples]
+    found = sorted(path for path in (images or drawn_photos(data / "photos", samples, "500-700")).rglob("*.*"))[
+        :samples
+    ]
     contents = [path.read_bytes() for path in found if path.is_file()]
     for name in ("files", "tars"):
         (data / name).mkdir()

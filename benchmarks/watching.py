@@ -122,9 +122,7 @@ def run_epochs(kind: str, data: Path) -> None:
     """Run as many epochs as each line says, and print how long they took, and how much processor time."""
     from torch.utils.data import DataLoader  # noqa: PLC0415 - it takes seconds
 
-    loader: Any = DataLoader(
-        FORMS[kind](data), _BATCH, shuffle=True, num_workers=2, collate_fn=b"".join
-    )
+    loader: Any = DataLoader(FORMS[kind](data), _BATCH, shuffle=True, num_workers=2, collate_fn=b"".join)
     print("ready", flush=True)
     for line in sys.stdin:
         begun, before = time.perf_counter(), _processor()
@@ -327,7 +325,9 @@ def main() -> int:
             data.mkdir(exist_ok=True)
             make(data, asked.images, asked.photos)
         print(f"{machine()}; {rounds} rounds of `tiering watch`, {others} of the others.\n")
-        print("| job | tool | s an epoch alone | x | 95 % | processor time of the job, x | own s an epoch | of a core |")
+        print(
+            "| job | tool | s an epoch alone | x | 95 % | processor time of the job, x | own s an epoch | of a core |"
+        )
         print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
         for tool in [*ATTACHED, *STARTED]:
             is_ours = tool == "tiering watch"
