@@ -133,7 +133,7 @@ class Outcome:
 
 
 HEAD = (
-    "| job | MB read, truth → found | error | passes | read again | coverage | verdict | watcher, of a core | missed |\n"
+    "| job | MB read, truth → found | error | passes | read again | coverage | verdict | watcher | missed |\n"
     "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
 )
 

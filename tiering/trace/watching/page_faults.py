@@ -28,8 +28,8 @@ from tiering.units import format_bytes, format_percent
 _SLACK = 1 << 16
 #: s for which the last fault of a thread waits for the one that continues it.
 _HELD = 0.25
-#: Minor faults a second that are not worth their cost, 0.5 us each to the job: where those of mapped files are less than
-#: a share of them, and in any case; and looks without them after that. Each copy of a sample causes others, too.
+#: Minor faults a second that are not worth their cost, 0.5 us each to the job: where those of mapped files are less
+#: than a share of them, and in any case; and looks without them after that. Each copy of a sample causes others, too.
 _TOO_MANY, _FAR_TOO_MANY = 10_000, 60_000
 _WORTH = 0.003
 #: s of as many faults from which on minor ones wait for the next look.
