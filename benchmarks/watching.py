@@ -2,8 +2,8 @@
 
     python -m benchmarks.watching [--images DIR] [--photos DIR] [--rounds 11] [--other-rounds 3] [--quick]
 
-The job is a torch DataLoader with two workers, which begin anew with each epoch, as torch has it. No step takes time, so
-that all that watching costs shows.
+The job is a torch DataLoader with two workers, which begin anew with each epoch, as torch has it. No step takes time,
+so that all that watching costs shows.
 
 - files: shuffled epochs of 10,000 small images, from the page cache, decoded by Pillow as torchvision's folders are.
 - files, only read: the same, but nothing is decoded. No training does that; it shows the cost of a call.

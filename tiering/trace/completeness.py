@@ -24,8 +24,8 @@ _OF_NAMES = (
 #: Those that need to know which bytes were read at least once.
 _OF_EXTENT = ("file_coverage", "unique_bytes_read", "coverage")
 #: Bytes of mapped files that were perhaps read too do not matter up to these shares of the bytes read: for the first
-#: time, and in all. Reads are counted in the middle of their bounds, so the sum of many is far more exact than the sum of
-#: the bounds (benchmarks/watch_truth.py).
+#: time, and in all. Reads are counted in the middle of their bounds, so the sum of many is far more exact than the
+#: sum of the bounds (benchmarks/watch_truth.py).
 _UNREAD, _UNSURE = 0.1, 0.5
 
 
