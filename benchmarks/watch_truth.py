@@ -22,6 +22,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ RIGHT = {"root": 9, "user": 7}
 WORKLOAD = "re-read-heavy"
 #: Epochs over mapped data last longer: accessed bits are read every few seconds.
 _LONGER = 6
+#: s until there was a look for sure.
+_LOOK = 1.5
 _POINTS, _BYTES, _EXACT = 0.05, 0.02, 0.01
 
 
@@ -165,7 +168,7 @@ def watched(
     drop([path for path in files_of(dataset) if path.is_file()])
     job = [python, "-m", "benchmarks.watched_jobs", name, data, record, "--epochs", epochs, "--seconds", seconds]
     job += ["--other-user"] * (user == "user")
-    with _begun(job) as training:
+    with (work / "log").open("w") as log, _begun(job, log) as training:
         _said(training.stdout, "ready")
         if kind.mapped and user == "user":
             # The rehearsal of the job has brought them into memory.
@@ -182,6 +185,8 @@ def watched(
             if not kind.middle:
                 _tell(training)
             _said(training.stdout, "trained")
+            # What a process did since the last look at it is not seen once it has ended.
+            time.sleep(_LOOK)
             _tell(training)
             found = json.loads(_line(watching.stdout))
     if kind.middle:
@@ -193,8 +198,9 @@ def watched(
     return Outcome(name, kind, truth, profile, classify(profile), found)
 
 
-def _begun(words: Sequence[object]) -> subprocess.Popen[str]:
-    return subprocess.Popen(list(map(str, words)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def _begun(words: Sequence[object], log: IO[str] | None = None) -> subprocess.Popen[str]:
+    text = list(map(str, words))
+    return subprocess.Popen(text, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
 
 
 def _tell(process: subprocess.Popen[str]) -> None:

@@ -12,6 +12,7 @@ need pyarrow.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import json
 import random
@@ -22,10 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lmdb
 import numpy as np
-import zarr
-import zarr.storage
 
 import tiering
 from benchmarks.drawn_photos import drawn_photos
@@ -145,6 +143,8 @@ class Database:
         return self._count
 
     def _open(self) -> Any:
+        import lmdb  # noqa: PLC0415 - like others below: most jobs begin sooner without it
+
         return lmdb.open(str(self.paths[0].parent), readonly=True, lock=False, readahead=False)
 
     def read(self, index: int, record: Record) -> bytes:
@@ -183,18 +183,21 @@ class Pixels:
         return bytes(image.tobytes())
 
 
-class _NotedStore(zarr.storage.WrapperStore[Any]):
-    """A Zarr store that notes which chunks it is asked for."""
+def _noted_array(directory: Path) -> tuple[Any, list[tuple[str, int]]]:
+    """Open a Zarr array. Return it, and a list to which the key and size of each chunk is added that it reads."""
+    import zarr  # noqa: PLC0415
+    from zarr.storage import LocalStore, WrapperStore  # noqa: PLC0415
 
-    def __init__(self, store: Any) -> None:
-        super().__init__(store)
-        self.noted: list[tuple[str, int]] = []
+    noted: list[tuple[str, int]] = []
 
-    async def get(self, key: str, *arguments: Any, **settings: Any) -> Any:
-        found = await super().get(key, *arguments, **settings)
-        if found is not None:
-            self.noted.append((key, len(found)))
-        return found
+    class NotedStore(WrapperStore[Any]):
+        async def get(self, key: str, *arguments: Any, **settings: Any) -> Any:
+            found = await super().get(key, *arguments, **settings)
+            if found is not None:
+                noted.append((key, len(found)))
+            return found
+
+    return zarr.open_array(NotedStore(LocalStore(directory, read_only=True)), mode="r"), noted
 
 
 class Chunks:
@@ -204,21 +207,19 @@ class Chunks:
         self._root = data / "pixels.zarr"
         self.paths = sorted(path for path in self._root.rglob("*") if path.is_file())
         self._numbers = {str(path.relative_to(self._root)): number for number, path in enumerate(self.paths)}
-        self._begun: tuple[_NotedStore, Any] | None = None
+        self._begun: tuple[Any, list[tuple[str, int]]] | None = None
 
     def __len__(self) -> int:
         return sum(path.name != "zarr.json" for path in self.paths)
 
     def read(self, index: int, record: Record) -> bytes:
         """Return a chunk."""
-        if self._begun is None:
-            store = _NotedStore(zarr.storage.LocalStore(self._root, read_only=True))
-            self._begun = store, zarr.open_array(store, mode="r")
-        store, array = self._begun
+        self._begun = self._begun or _noted_array(self._root)
+        array, noted = self._begun
         images = array[index * _CHUNK : (index + 1) * _CHUNK]
         now = time.time()
-        record += [(self._numbers[key], 0, size, now) for key, size in store.noted]
-        store.noted.clear()
+        record += [(self._numbers[key], 0, size, now) for key, size in noted]
+        noted.clear()
         return bytes(images.tobytes())
 
 
@@ -364,6 +365,9 @@ def train(kind: Kind, data: Path, record: Path, epochs: int, pace: Pace, *, othe
     steps = -(-len(form) // (BATCH if kind.data in {"files", "lmdb", "memmap"} else 1))
     if other_user:
         # What is imported late cannot be imported by another user.
+        import secrets  # noqa: F401, PLC0415
+
+        np.random.default_rng(0)
         for _ in epoch(0):
             pass
         become_other()
@@ -399,7 +403,10 @@ def train_with_loader(data: Path, record: Path, epochs: int, pace: Pace, *, othe
 
 
 def make(data: Path, images: Path | None, samples: int) -> None:
-    """Make all forms of a dataset."""
+    """Make all forms of a dataset; those of Arrow only where pyarrow is."""
+    import lmdb  # noqa: PLC0415
+    import zarr  # noqa: PLC0415
+
     data.mkdir(parents=True, exist_ok=True)
     found = sorted(path for path in (images or drawn_photos(data / "photos", samples, "500-700")).rglob("*.*"))[
         :samples
@@ -426,7 +433,8 @@ def make(data: Path, images: Path | None, samples: int) -> None:
     for at in range(0, count, _CHUNK):
         pixels[at : at + _CHUNK] = array[at : at + _CHUNK] = noise.integers(0, 256, (_CHUNK, *_SHAPE), np.uint8)
     pixels.flush()
-    make_tables(data, contents)
+    if importlib.util.find_spec("pyarrow"):
+        make_tables(data, contents)
 
 
 def make_tables(data: Path, contents: Sequence[bytes]) -> None:

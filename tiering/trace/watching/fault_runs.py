@@ -4,10 +4,9 @@ A fault on a page that is in memory maps its neighbours too: up to 16 pages, tho
 kernel's fault_around_bytes), which then cause no fault. So a thread that reads on and on faults once in each 64 KiB, at
 its first page, and one that reads a page here and there faults at just these pages. Faults that follow each other from
 one 64 KiB to the next are therefore one run. Where the page cache holds larger pieces, as read-ahead makes them, the
-same is true of pieces of up to 2 MiB. All of it was read, but perhaps its end: of its last 64 KiB, half of what lies
-behind the fault is counted. If it begins with a whole 64 KiB, it probably began before, in pages that an earlier fault
-had mapped: half of the 64 KiB before is counted, too. A fault alone counts as its page. A major fault, which waited for
-storage, maps no page that is not in memory yet: behind it the next page faults.
+same is true of pieces of up to 2 MiB. All of it was read, but perhaps its end: of its last 64 KiB, half of what
+lies behind the fault is counted. A fault alone counts as its page. A major fault, which waited for storage, maps no
+page that is not in memory yet: behind it the next page faults.
 """
 
 from __future__ import annotations
@@ -116,10 +115,7 @@ def runs_of(faults: PageFaults, huge: Collection[int] = ()) -> tuple[Runs, npt.N
     before = np.where(begin.is_major, 0, np.maximum(0, before))
     is_long = last.memory_page // _AROUND > begin.memory_page // _AROUND
     end = last.page + 1 + np.where(is_long, (after + 1) // 2, 0)
-    is_late = is_long & (begin.memory_page % _AROUND == 0) & ~begin.is_major
-    ahead_of = np.where(is_late, np.minimum(_AROUND - 1, begin.page - begin.first), 0)
-    before = np.maximum(before, ahead_of)
-    start = (begin.page - ahead_of // 2) * PAGE
+    start = begin.page * PAGE
     runs = Runs(
         begin.time,
         begin.pid,

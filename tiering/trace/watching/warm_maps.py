@@ -37,6 +37,8 @@ class WarmMaps:
         self._begun = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
         #: Every process whose bits were read after they were cleared.
         self.covered: set[int] = set()
+        #: B that page faults may still explain, as the last of them are reported later, by process and file.
+        self._open: dict[tuple[int, str], int] = {}
         self._due = 0.0
         self._looks = self._full = 0
         self._refused = ""
@@ -66,13 +68,21 @@ class WarmMaps:
             return NO_EVENTS
         begin = time.thread_time()
         shown = self._faults()
-        rows = [row for pid in look.tree.alive for row in self._used(pid, shown, look)]
+        before, self._open = self._open, {}
+        rows = [row for pid in look.tree.alive for row in self._used(pid, shown, look, before)]
+        rows += [_row(look, pid, path, size) for (pid, path), size in before.items()]
         self._cleared &= look.tree.alive.keys()
         self._due = time.monotonic() + (time.thread_time() - begin) / _SHARE
         return pl.DataFrame(rows, EVENT_SCHEMA, orient="row") if rows else NO_EVENTS
 
-    def _used(self, pid: int, shown: dict[tuple[int, int], tuple[int, int]], look: Look) -> list[tuple[object, ...]]:
-        """Return the events of one process, and clear its bits."""
+    def _used(
+        self,
+        pid: int,
+        shown: dict[tuple[int, int], tuple[int, int]],
+        look: Look,
+        before: dict[tuple[int, str], int],
+    ) -> list[tuple[object, ...]]:
+        """Return the events of one process, and clear its bits. before: `_open` of the last look, emptied by this."""
         try:
             maps = [each for each in used_maps(pid) if self._files.is_data(each.path)]
             if maps:
@@ -101,10 +111,12 @@ class WarmMaps:
                 self._full += 1
                 self.unsure += size
             # The kernel marks the neighbours that it maps with a page as used, too.
-            sure = max(0, size - max(counted, most))
+            left = size - max(counted, most)
             self.unsure += max(0, min(size, most) - counted)
-            if sure:
-                rows.append((look.time, "read", identity(path), None, sure, pid, look.job, None, path, UNPLACED))
+            if left > 0:
+                self._open[pid, path] = left
+            if (sure := before.pop((pid, path), 0) + min(0, left)) > 0:
+                rows.append(_row(look, pid, path, sure))
         return rows
 
     def notes(self) -> list[str]:
@@ -119,3 +131,7 @@ class WarmMaps:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def _row(look: Look, pid: int, path: str, size: int) -> tuple[object, ...]:
+    return look.time, "read", identity(path), None, size, pid, look.job, None, path, UNPLACED
