@@ -306,7 +306,13 @@ def main() -> int:
             outcomes = []
             for each in names:
                 with tempfile.TemporaryDirectory(prefix="watch-truth-") as work:
-                    outcomes.append(watched(each, user, data, Path(work), python, seconds=asked.seconds))
+                    try:
+                        outcomes.append(watched(each, user, data, Path(work), python, seconds=asked.seconds))
+                    except RuntimeError as error:
+                        log = (Path(work) / "log").read_text()
+                        print(f"{each}, as {user}: {error}\n{log}", file=sys.stderr, flush=True)
+                        failed = True
+                        continue
                 print(outcomes[-1].row(user), file=sys.stderr, flush=True)
                 if asked.verbose:
                     print(outcomes[-1].watcher, outcomes[-1].verdict.notes, file=sys.stderr, flush=True)

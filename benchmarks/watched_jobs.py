@@ -313,6 +313,14 @@ def gathered(samples: Sequence[tuple[Any, Record]]) -> tuple[Any, Record]:
     return np.stack([sample for sample, _ in samples]), [row for _, record in samples for row in record]
 
 
+def shared(samples: Sequence[tuple[Any, Record]]) -> tuple[Any, Record]:
+    """Make a batch of tensors in memory that torch's workers share with the training, as torch itself does."""
+    import torch  # noqa: PLC0415
+
+    values, record = gathered(samples)
+    return torch.from_numpy(values), record
+
+
 def batches(kind: Kind, samples: Samples) -> Callable[[int], Iterator[tuple[Any, Record]]]:
     """Return what yields the batches of an epoch. Workers are torch's, which come and go with each epoch."""
     size = BATCH if kind.data in {"files", "lmdb", "memmap"} else 1
@@ -324,7 +332,7 @@ def batches(kind: Kind, samples: Samples) -> Callable[[int], Iterator[tuple[Any,
             size,
             shuffle=kind.shuffle,
             num_workers=kind.workers,
-            collate_fn=gathered,
+            collate_fn=shared,
         )
         return lambda _: iter(loader)
 
@@ -368,6 +376,7 @@ def train(kind: Kind, data: Path, record: Path, epochs: int, pace: Pace, *, othe
         import secrets  # noqa: F401, PLC0415
 
         np.random.default_rng(0)
+        Samples(FORMS[kind.data](data))[0]
         for _ in epoch(0):
             pass
         become_other()

@@ -161,13 +161,14 @@ mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
 for at in range(0, len(mapped), 4096):
     mapped[at]
 """
-#: Lines of /proc/PID/status that count what the process itself does.
-_COUNTS = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
+#: Lines of /proc/PID/status that count what the process itself does, and its memory, which the kernel counts late.
+_COUNTS = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches", "Vm", "Rss", "State")
 
 
 def state(pid: int) -> dict[str, object]:
     """Return all that somebody could change of a process that sleeps."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    assert not any(line.startswith(("State:\tT", "State:\tt")) for line in lines)
     found: dict[str, object] = dict(line.split(":", 1) for line in lines if not line.startswith(_COUNTS))
     found |= {name: Path(f"/proc/{pid}/{name}").read_bytes() for name in ("oom_score_adj", "limits", "maps", "environ")}
     found["files"] = sorted((each.name, str(each.readlink())) for each in Path(f"/proc/{pid}/fd").iterdir())
