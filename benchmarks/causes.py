@@ -11,6 +11,8 @@ have the right cause, or a healthy one has any.
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -109,7 +111,7 @@ def job(kind: str, data: Data, work: Path, *, other_user: bool = False) -> Itera
             words.append("--other-user")
             for directory in (work, own, cache):
                 directory.chmod(0o777)
-        process = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True, start_new_session=True)
         stack.callback(_ended, process)
         if process.stdout is None or process.stdout.readline() != "ready\n":
             raise RuntimeError(f"the job {kind!r} ended with exit status {process.wait()}")
@@ -119,7 +121,8 @@ def job(kind: str, data: Data, work: Path, *, other_user: bool = False) -> Itera
 
 
 def _ended(process: subprocess.Popen[str]) -> None:
-    process.terminate()
+    """End a job with its workers, which would wait for ever for a consumer that is gone."""
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     if process.stdout is not None:
         process.stdout.close()

@@ -117,14 +117,18 @@ def tiering_batches(path: Path, **settings: Any) -> Iterator[Any]:
         yield from loader
 
 
+#: Pages that the job with too little memory reads again and again.
+_TOUCHED = 16_000
+
+
 def mapped_pages(path: Path) -> Iterator[Any]:
-    """Touch pages of a mapped file at random, with more memory in use than a batch needs."""
+    """Touch the first pages of a mapped file at random, again and again: four times what their cache may hold."""
     held = np.ones(30_000_000, np.uint8)
     dice = random.Random(0)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as pages:
         pages.madvise(mmap.MADV_RANDOM)
         while True:
-            yield [pages[dice.randrange(len(pages) // 4096) * 4096] for _ in range(256)], held[0]
+            yield [pages[dice.randrange(_TOUCHED) * 4096] for _ in range(256)], held[0]
 
 
 class Crops:
@@ -228,5 +232,7 @@ if __name__ == "__main__":
         begun = iter(found(Path(sys.argv[2]), Path(sys.argv[3])))
         next(begun)
         del begun
+        for cached in Path(sys.argv[3]).iterdir():
+            cached.unlink()
         become_other()
     training.on(found(Path(sys.argv[2]), Path(sys.argv[3])))

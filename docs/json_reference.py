@@ -5,6 +5,7 @@ Run it from the repository's root: python -m docs.json_reference
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing_extensions import TypedDict
 from tiering.advice.cache_size import CacheSizes
 from tiering.advice.estimate import KeptAs
 from tiering.advice.recommendation import Recommendation
+from tiering.advice.saved_advice import SavedAdvice
 from tiering.advice.tier import Tier
 from tiering.cache.maintenance import CacheCheck, CacheInfo
 from tiering.cache.stats import CacheStats
@@ -193,6 +195,7 @@ DOCUMENTS: Final = (
         "estimate", "tiering-estimate", dict[str, float | None], {"text": dict[str, str], "kept_as": list[KeptAs]}
     ),
     Document("recommend", "tiering-recommendation", Recommendation),
+    Document("recommend -o", "tiering-advice", SavedAdvice),
     Document("survey", "tiering-survey", Survey),
     Document("place", "tiering-placement", Plan),
     Document("probe", "tiering-probe", Probe),
@@ -232,9 +235,10 @@ def page() -> str:
     lines = [
         "# JSON documents",
         "",
-        "With `--json` a command prints one document on stdout and nothing else there; `tiering watch` prints one for",
-        "each look, each in a line, and the result as the last line. `format` names the kind of document.",
-        "`format_version` rises when a key changes its meaning or goes; new keys may come at any time.",
+        "With `--json` a command prints one document on stdout and nothing else there; `recommend -o` writes one into",
+        "a file; `tiering watch` prints one for each look, each in a line, and the result as the last line.",
+        "`format` names the kind of document. `format_version` rises when a key changes its meaning or goes; new keys",
+        "may come at any time.",
         "Sizes are bytes, times are seconds, rates are per second, shares lie in [0, 1], and money is USD.",
         "",
         "This page is generated from the types that the commands print: `python -m docs.json_reference`.",
@@ -247,13 +251,22 @@ def page() -> str:
     parts: dict[str, dict[str, Any]] = {}
     for document in DOCUMENTS:
         schema = schema_of(document)
-        for name, part in schema.get("$defs", {}).items():
-            assert parts.setdefault(name, part) == part, f"two types are called {name}"
+        for name in [name for name, part in schema.get("$defs", {}).items() if parts.get(name, part) != part]:
+            schema = _renamed(schema, name, f"{name} in {document.name}")
+        parts |= schema.get("$defs", {})
         lines += ["", f"## {document.name}", "", *_table(schema)]
     lines += ["", "# Parts of documents"]
     for name in sorted(parts):
         lines += ["", f"## {name}", "", *_table(parts[name])]
     return "\n".join(lines) + "\n"
+
+
+def _renamed(schema: dict[str, Any], name: str, other: str) -> dict[str, Any]:
+    """Return a schema in which a part has another name, because two types in different rooms are called the same."""
+    text = json.dumps(schema).replace(f'"#/$defs/{name}"', f'"#/$defs/{other}"')
+    renamed: dict[str, Any] = json.loads(text)
+    renamed["$defs"][other] = renamed["$defs"].pop(name)
+    return renamed
 
 
 def _table(schema: dict[str, Any]) -> Iterator[str]:
@@ -280,7 +293,7 @@ def _type(schema: dict[str, Any]) -> str:
     """Return a type in words."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
-        return f"[{name}](#{name.lower()})"
+        return f"[{name}](#{name.lower().replace(' ', '-')})"
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(each) for each in schema["anyOf"]))
     if "const" in schema or "enum" in schema:

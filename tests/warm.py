@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import fcntl
 import json
 import os
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,6 +73,8 @@ if own_session:
 for to, stream in enumerate(streams):
     os.dup2(stream, to)
     os.close(stream)
+if os.isatty(1):
+    sys.stdout, sys.stderr = (open(to, "w", buffering=1, closefd=False) for to in (1, 2))
 os.environ.clear()
 os.environ.update(environment)
 os.chdir(directory)
@@ -251,3 +258,29 @@ def run(
         running.communicate()
         raise
     return subprocess.CompletedProcess(["tiering", *running.args], running.returncode, out, err)
+
+
+def on_terminal(*words: object, width: int, environment: dict[str, str] | None = None) -> tuple[int, list[str]]:
+    """Run a command in a terminal of that width; return its exit code, and the lines that it leaves on the screen.
+
+    A line is what the program wrote between two line ends, without what it wrote over (a progress line) and colours.
+    """
+    program = _IDLE.pop() if _IDLE else _started()
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    env = os.environ | {"TERM": "xterm", "NO_COLOR": "1"} | (environment or {})
+    env.pop("COLUMNS", None)
+    program.begin([*map(str, words)], env, Path.cwd(), [theirs, theirs, theirs], own_session=True)
+    os.close(theirs)
+    parts = []
+    with suppress(OSError):  # the kernel's way to say that the last process has closed the terminal
+        while part := os.read(ours, 1 << 16):
+            parts.append(part)
+    os.close(ours)
+    code = program.end(60)
+    _IDLE.append(program)
+    text = b"".join(parts).decode().replace("\r\n", "\n")
+    text = re.sub(r"\x1b\[\?25[lh]", "", text)
+    text = re.sub(r"[^\n]*\n(?:\r)?\x1b\[1A", "", text)
+    lines = [re.split(r"\x1b\[2K|\r", line)[-1] for line in text.split("\n")]
+    return code, [re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line) for line in lines]

@@ -19,6 +19,11 @@ from tiering.advice.job import Job as Job
 from tiering.advice.option import Option as Option
 from tiering.advice.recommend import recommend as recommend
 from tiering.advice.recommendation import Recommendation as Recommendation
+from tiering.advice.saved_advice import Assumptions as Assumptions
+from tiering.advice.saved_advice import SavedAdvice as SavedAdvice
+from tiering.advice.saved_advice import advise as advise
+from tiering.advice.saved_advice import read_advice as read_advice
+from tiering.advice.saved_advice import write_advice as write_advice
 from tiering.advice.tier import ReadPoint as ReadPoint, Tier as Tier
 from tiering.cache.cached_store import CachedStore as CachedStore
 from tiering.cache.cached_store import cached as cached
@@ -79,8 +84,9 @@ from tiering.placement.survey import (
 )
 from tiering.placement.survey_file import read_survey as read_survey, write_survey as write_survey
 from tiering.probing.probe import Probe as Probe, probe as probe
-from tiering.reporting.advice import Assumptions as Assumptions
+from tiering.reporting.comparison import write_comparison as write_comparison
 from tiering.reporting.page import write_report as write_report
+from tiering.reporting.printed import write_figures as write_figures
 from tiering.serve.batches import Batch as Batch
 from tiering.serve.loader import Loader as Loader
 from tiering.serve.mixture import Mixture as Mixture, mix as mix

@@ -29,7 +29,7 @@ def test_a_copy_pays_for_the_files_it_is_made_from_where_they_are_cheapest():
     assert copies.monthly_usd == pytest.approx(copies.bill.total + copies.originals_usd)
     # Reading them from the share is free; writing each to the bucket is not.
     assert copies.move_usd == pytest.approx(PHOTOS.files / 1000 * 0.005)
-    assert any("cheapest to keep on object store" in note for note in found.notes)
+    assert any("cheapest to keep on object store" in each.text for each in found.assumptions)
 
 
 def test_originals_stay_where_they_are_or_are_gone_where_that_is_asked_for():

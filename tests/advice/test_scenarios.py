@@ -183,7 +183,8 @@ def _misses(scenario):
     found = _advice(scenario)
     yield from _wrong_place(scenario, found.choice)
     yield from _wrong_figures(scenario, found)
-    said = " ".join((found.answer, found.choice.reason, *found.choice.warnings, *found.notes)).lower()
+    known = *found.notes, *(each.text for each in found.assumptions)
+    said = " ".join((found.answer, found.choice.reason, *found.choice.warnings, *known)).lower()
     for word in (*scenario["answer"].get("advises", ()), *scenario["answer"].get("warns", ())):
         if word not in said:
             yield f"{word!r} is not said"

@@ -11,11 +11,13 @@ from tiering.advice.constraints import Limits
 from tiering.advice.estimate import TrainingRun, kept_as
 from tiering.advice.job import Job
 from tiering.advice.recommend import recommend
+from tiering.advice.saved_advice import Assumptions, advise
 from tiering.dataset.field_counts import ProfiledField
 from tiering.dataset.reencoded_sample import ReencodedFigures
 from tiering.errors import UsageError
 from tiering.literals import TrainingFormat
-from tiering.reporting.advice import Assumptions, advise
+from tiering.reporting.advice import in_words
+from tiering.workload.profile import Profile
 
 NAMES = ("jpeg-400", "jpeg-256", "pixels-256")
 JOB = Job(samples_per_s=2500.0, cpus=2, threads=2, ram=64 * GIB)
@@ -157,12 +159,12 @@ def test_an_object_store_holds_them_as_zarr():
 
 
 def test_a_report_compares_them_and_asks_what_if_they_were_allowed():
-    plain = advise(PHOTOS, None, Assumptions(job=JOB, current="nfs"))
+    plain = in_words(advise(Profile(dataset=PHOTOS), Assumptions(job=JOB, current="nfs")))
     assert plain.form_columns == ("made for training", "originals", *NAMES)
     assert {row[0]: row[1:] for row in plain.forms}["SSIM"] == ("1", *["0.970 (0.930)"] * 3)
     assert plain.what_if[-1][0] == "training may read re-encoded images"
     assert "jpeg-256" in plain.what_if[-1][1]
-    allowed = advise(PHOTOS, None, Assumptions(job=replace(JOB, reencode=True), current="nfs"))
+    allowed = in_words(advise(Profile(dataset=PHOTOS), Assumptions(job=replace(JOB, reencode=True), current="nfs")))
     assert len(allowed.plan) == 2
     assert "--max-side 256 --quality 90" in allowed.plan[1]
 

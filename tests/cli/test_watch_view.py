@@ -82,3 +82,9 @@ def test_limits_of_memory_and_accelerators_are_shown_where_there_are_some():
     assert "memory        15.9 GB used of 16 GB allowed" in shown
     assert shown.count("accelerator   43 % busy, 12 GB used: NVIDIA H100") == 4
     assert len(shown) < 24
+
+
+def test_a_picture_that_is_seldom_drawn_says_so():
+    tally = ProgressTally()
+    tally.add(look(process(seconds=11.0), seconds=11.0))
+    assert "11 s, a look each 11 s, watcher 0 % of a core" in lines(tally.progress(), 80, 24)[0]

@@ -35,7 +35,16 @@ def test_every_target_of_make_exists():
 
 def test_every_verb_is_on_the_list_of_steps():
     titles = set(re.findall(r"^## (.*)", PAGE, re.MULTILINE))
-    wanted = {"a trace format", "a codec", "a tier", "a cloud", "an image source", "a store format", "a verb"}
+    wanted = {
+        "a trace format",
+        "a codec",
+        "a tier",
+        "a cloud",
+        "an image source",
+        "a store format",
+        "a verb",
+        "a cause",
+    }
     assert {f"Add {each}" for each in wanted} | {
         "Set up",
         "Find your way",

@@ -75,7 +75,7 @@ def opened(context, path, scheme="light", width=1200):
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     page.goto(path.as_uri())
-    page.wait_for_selector("html[data-drawn=yes]", state="attached", timeout=120_000)
+    page.wait_for_selector("html[data-drawn]", state="attached", timeout=120_000)
     return page
 
 
@@ -87,10 +87,11 @@ def test_it_opens_offline_draws_every_chart_and_has_no_accessibility_violation(c
     assert sum(url.startswith("file:") for url in page.asked) == 1
     marks = page.evaluate(
         "() => [...document.querySelectorAll('[data-figure]')].map(place => [place.dataset.figure,"
-        " place.querySelectorAll('.point, .bars path, .lines path, .hm image, path.point').length])"
+        " place.querySelectorAll('.point, path.js-fill, .bars path, .lines path, .hm image, path.point').length])"
     )
     assert [name for name, _ in marks] == [
-        "sizes", "shapes", "timeline-1", "heat-1", "shares-1", "misses-1", "verdict-1", "pareto",
+        "pareto", "timeline-1", "doing-1", "access-sizes-1", "latency-1", "busiest-files-1", "heat-1", "shares-1",
+        "misses-1", "verdict-1", "sizes", "shapes",
     ]  # fmt: skip
     assert [name for name, count in marks if count == 0] == []
     page.evaluate(axe)
@@ -126,14 +127,120 @@ def test_fields_have_small_charts(chromium, some_photos, axe, tmp_path, scheme, 
     page.close()
 
 
-def test_it_fits_a_phone_and_charts_follow_a_change_of_scheme(chromium, report):
-    page = opened(chromium, report, width=360)
-    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+#: What lies outside the window or its chart: the page's excess width, labels, and elements that hide a part of theirs.
+OUTSIDE = """() => {
+  const found = [];
+  if (document.documentElement.scrollWidth > innerWidth) found.push(['page', document.documentElement.scrollWidth]);
+  for (const place of document.querySelectorAll('[data-figure]')) {
+    const box = place.getBoundingClientRect();
+    if (box.right > innerWidth + 1) found.push([place.dataset.figure, box.right]);
+    for (const text of place.querySelectorAll('text')) {
+      const it = text.getBoundingClientRect();
+      if (it.width && (it.left < box.left - 1 || it.right > box.right + 1 || it.top < box.top - 1
+          || it.bottom > box.bottom + 1)) found.push([place.dataset.figure, text.textContent]);
+    }
+  }
+  for (const each of document.querySelectorAll('main *, header *, nav *')) {
+    if (each.closest('.scroll, svg, [data-figure]') || !each.clientWidth) continue;
+    if (each.scrollWidth > each.clientWidth + 1) found.push([each.tagName, each.className, each.textContent.slice(0, 60)]);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    place = tmp_path_factory.mktemp("comparison")
+    first, second, path = place / "a.json", place / "b.json", place / "report.html"
+    other = FIXTURES / "traces" / "sqlite_log.strace"
+    for words in (
+        ["profile", FIXTURES / "images", "-t", TRACE, "-o", first],
+        ["profile", FIXTURES / "images", "-t", other, "-o", second],
+        ["report", first, second, "-o", path, "--ram", "4GiB"],
+    ):
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        assert done.exit_code == 0, done.stderr
+    return path
+
+
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["report", "comparison"])
+def test_nothing_is_clipped_on_a_phone_a_tablet_and_a_desk(chromium, axe, request, kind, scheme):
+    page = opened(chromium, request.getfixturevalue(kind), scheme, 1400)
+    for width in (1400, 768, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_selector(f"html[data-drawn='{width} {scheme}']", state="attached")
+        assert page.evaluate(OUTSIDE) == [], width
+    page.evaluate(axe)
+    found = page.evaluate("() => axe.run(document)")
+    assert [each["id"] for each in found["violations"] if each["impact"] in ("serious", "critical")] == []
+    assert page.said == []
+    page.close()
+
+
+@pytest.mark.parametrize("kind", ["report", "comparison"])
+def test_every_chart_fits_a_printed_page(chromium, request, kind):
+    page = opened(chromium, request.getfixturevalue(kind), "dark", 1400)
+    page.locator("details.part > summary").first.click()
+    page.wait_for_function("() => document.querySelector('details.part:not([open])')")
+    # A4 without its margins of 14 mm, at 96 pixels an inch.
+    width, height = 182 / 25.4 * 96, 269 / 25.4 * 96
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": int(width), "height": int(height)})
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_selector("html[data-drawn='print']", state="attached")
+    assert page.evaluate(OUTSIDE) == []
+    figures = page.evaluate("() => [...document.querySelectorAll('figure')].map(each => each.offsetHeight)")
+    assert min(figures) > 0
+    assert max(figures) < height
+    back = page.evaluate("() => getComputedStyle(document.querySelector('.main-svg')).backgroundColor")
+    assert back == "rgb(255, 255, 255)"
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details.part:not([open])").count() == 1
+    assert page.said == []
+    page.close()
+
+
+def test_charts_follow_a_change_of_scheme(chromium, report):
+    page = opened(chromium, report)
     back = "() => getComputedStyle(document.querySelector('#sizes .main-svg')).backgroundColor"
     before = page.evaluate(back)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"before => ({back})() !== before", arg=before)
     assert page.said == []
+    page.close()
+
+
+def test_a_chart_is_downloaded_and_zoomed(chromium, report):
+    page = opened(chromium, report)
+    tools = page.locator("#timeline-1 .tools")
+    got = {}
+    for kind in ("SVG", "PNG", "CSV"):
+        with page.expect_download() as waiting:
+            tools.get_by_text(kind, exact=True).click()
+        got[kind] = (waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes())
+    assert got["SVG"][0] == "timeline-1.svg"
+    assert got["SVG"][1].startswith(b"<svg")
+    assert got["PNG"][1].startswith(b"\x89PNG")
+    lines = got["CSV"][1].decode().splitlines()
+    assert lines[0] == "series,time since the trace began (s),rate (B/s)"
+    assert len(lines) > 100
+    seen = "() => document.querySelector('[data-figure=timeline-1]').layout.xaxis.range"
+    before = page.evaluate(seen)
+    tools.get_by_label("Zoom in").click()
+    page.wait_for_function(f"before => ({seen})()[1] - ({seen})()[0] < 0.6 * (before[1] - before[0])", arg=before)
+    assert page.said == []
+    page.close()
+
+
+def test_a_link_opens_the_section_that_it_leads_to(chromium, report):
+    page = opened(chromium, report)
+    page.locator("#dataset > details > summary").click()
+    assert not page.locator("#sizes").is_visible()
+    page.evaluate("() => { location.hash = 'sizes'; }")
+    page.locator("#sizes .main-svg").first.wait_for()
+    for link in page.evaluate("() => [...document.querySelectorAll('a[href^=\"#\"]')].map(each => each.hash.slice(1))"):
+        assert page.locator(f"[id='{link}']").count() == 1, link
     page.close()
 
 

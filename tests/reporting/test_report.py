@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -13,9 +14,7 @@ from tests.conftest import FIXTURES
 from tiering.cli.app import app
 from tiering.reporting.page import write_report
 from tiering.trace.events import EVENT_SCHEMA
-from tiering.trace.profile import profile_trace
-from tiering.trace.readers import read_trace
-from tiering.trace.timeline import BINS, FILES, ROWS, TimelineBinner, timeline
+from tiering.trace.timeline import BINS, FILES, ROWS, TimelineBinner
 
 TRACE = FIXTURES / "traces" / "train_loop.strace.gz"
 
@@ -60,7 +59,7 @@ def test_a_profile_with_a_trace_gives_every_section_below_six_megabytes(tmp_path
 def test_from_python_the_default_price_of_waiting_is_shown(tmp_path, photos):
     write_report(photos, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "2.0 USD for an hour of waiting" in page
+    assert "2.00 USD for an hour of waiting" in page
 
 
 def test_what_is_gone_is_said(some_photos, tmp_path):
@@ -89,14 +88,11 @@ def test_a_place_that_is_not_there_is_named(tmp_path):
     assert "nowhere" in done.stderr
 
 
-def test_a_trace_is_read_once_for_its_profile_and_its_timeline():
+def timeline(batches):
     binner = TimelineBinner()
-    profile = profile_trace(TRACE, beside=binner.add)
-    assert profile == profile_trace(TRACE)
-    alone, together = timeline(read_trace(TRACE).batches), binner.found()
-    assert together.rows == alone.rows
-    assert together.read.tolist() == alone.read.tolist()
-    assert together.heat.tolist() == alone.heat.tolist()
+    for batch in batches:
+        binner.add(batch, begin=batch["time"][0])
+    return binner.found()
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 100])
@@ -121,3 +117,123 @@ def test_many_files_are_sampled_and_their_rows_are_bounded():
     assert len(found.rows) == ROWS
     assert int(found.heat.sum()) == 10 * found.files
     assert int(found.read.sum()) == 10 * count
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory):
+    path = tmp_path_factory.mktemp("profile") / "profile.json"
+    assert tiering("profile", FIXTURES / "images", "-t", TRACE, "-o", path).exit_code == 0
+    return path
+
+
+JOB = ("--tier", "nfs", "--ram", "1GiB", "--epochs", "90", "--nodes", "2", "--cpus", "8", "--budget", "500")
+
+
+def opening(page):
+    """The part of a page above its sections, as text."""
+    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page.split("<header>")[1].split("</header>")[0]).split()))
+
+
+def test_a_report_says_what_recommend_says_by_the_same_options_or_the_saved_advice(profile, tmp_path):
+    advice, direct, saved = tmp_path / "advice.json", tmp_path / "direct.html", tmp_path / "saved.html"
+    asked = tiering("recommend", profile, *JOB, "-o", advice, "--json")
+    assert asked.exit_code == 0, asked.stderr
+    answer = json.loads(asked.stdout)["answer"]
+    assert tiering("report", profile, *JOB, "-o", direct).exit_code == 0
+    done = tiering("report", advice, "-o", saved)
+    assert done.exit_code == 0, done.stderr
+    pages = direct.read_text(), saved.read_text()
+    for page in pages:
+        assert answer in opening(page)
+        assert "90 epochs a run" in page
+    assert figures(pages[0]) == figures(pages[1])
+    beside = tmp_path / "beside.html"
+    assert tiering("report", profile, "--advice", advice, "-o", beside).exit_code == 0
+    assert answer in opening(beside.read_text())
+
+
+def test_options_of_the_job_beside_saved_advice_are_refused(profile, tmp_path):
+    advice = tmp_path / "advice.json"
+    assert tiering("recommend", profile, "-o", advice).exit_code == 0
+    done = tiering("report", advice, "--epochs", "5", "--ram", "1GB", "-o", tmp_path / "report.html")
+    assert done.exit_code == 2
+    assert "--epochs, --ram" in done.stderr
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_advice_on_another_dataset_is_refused(profile, some_photos, tmp_path):
+    advice = tmp_path / "advice.json"
+    assert tiering("recommend", profile, "-o", advice).exit_code == 0
+    done = tiering("report", some_photos, "--advice", advice, "-o", tmp_path / "report.html")
+    assert done.exit_code == 2
+    assert "--advice: expected advice on" in done.stderr
+
+
+def test_the_opening_has_the_subject_the_verdict_and_findings_with_costs_and_fixes(profile, tmp_path):
+    output = tmp_path / "report.html"
+    assert tiering("report", profile, *JOB, "-o", output).exit_code == 0
+    text = opening(output.read_text())
+    for words in (
+        "300 images",
+        "7,065 events",
+        "by tiering",
+        "Command",
+        "USD a month",
+        "The workload is re-read-heavy , 100 % sure",
+        "What costs most",
+        "of each run",
+        "tiering convert",
+        "do not add them up",
+    ):
+        assert words in text, words
+    costs = [
+        float(each.replace(",", "")) for each in re.findall(r"([\d.,]+) USD a month \.", text.replace("<0.001", "0"))
+    ]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_of_several_traces_the_one_that_leads_is_named(profile, tmp_path):
+    output = tmp_path / "report.html"
+    other = FIXTURES / "traces" / "sqlite_log.strace"
+    assert tiering("report", profile, other, "-o", output).exit_code == 0
+    assert f"The advice is for the workload of {TRACE}, the first trace." in opening(output.read_text())
+
+
+def test_alerts_name_their_thresholds(profile, tmp_path):
+    output = tmp_path / "report.html"
+    assert tiering("report", profile, "-o", output).exit_code == 0
+    row = re.search(r"<tr[^>]*><th scope=\"row\">reads of less than 4 KiB</th>(.*?)</tr>", output.read_text())[1]
+    assert re.findall(r"<td>(.*?)</td>", row)[:3] == ["59 %", "above 10 %", "alert"]
+
+
+def test_two_profiles_or_a_store_are_compared(profile, few_photos, tmp_path):
+    output, store = tmp_path / "report.html", tmp_path / "photos.lmdb"
+    assert tiering("convert", few_photos, store, "--to", "lmdb").exit_code == 0
+    done = tiering("report", profile, store, "-o", output)
+    assert done.exit_code == 0, done.stderr
+    page = output.read_text()
+    assert "<h1>Comparison:" in page
+    assert [*figures(page)] == ["image-sizes-of-both"]
+    both = tmp_path / "both.html"
+    assert tiering("report", profile, profile, "-o", both).exit_code == 0
+    assert "No figure of both differs" in opening(both.read_text())
+    assert len(figures(both.read_text())) == 6
+    refused = tiering("report", profile, profile, TRACE, "-o", tmp_path / "no.html")
+    assert refused.exit_code == 2
+
+
+def test_figures_for_print_have_their_data(profile, tmp_path):
+    place = tmp_path / "figures"
+    done = tiering("report", profile, "--figures", place)
+    assert done.exit_code == 0, done.stderr
+    names = {path.stem for path in place.glob("*.csv")}
+    assert {"timeline-1", "heat-1", "pareto", "sizes", "doing-1"} <= names
+    for name in names:
+        assert (place / f"{name}.svg").read_bytes().startswith(b"<?xml")
+        assert (place / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    heat = pl.read_csv(place / "heat-1.csv")
+    assert heat.height == 160
+    assert heat.select(pl.sum_horizontal(pl.exclude(heat.columns[0])).sum()).item() == 8_888_766
+    assert "79.9 % of all bytes moved were read again" in (place / "captions.txt").read_text()
+    assert not (tmp_path / "report.html").exists()
+    assert tiering("report", profile, "--figures", place).exit_code == 2

@@ -240,7 +240,7 @@ def test_passes_over_a_mapped_file_lead_to_a_verdict(tmp_path, backend):
     data.write_bytes(os.urandom(2048 * 4096))
     os.sync()
     made = record([sys.executable, "-c", PASSES_OVER_A_MAP, str(data)], trace, backend=backend)
-    assert made.mapped_reads
+    assert made.mapped_reads, made
     profile = profile_trace(trace)
     assert profile.bytes_read == pytest.approx(3 * 2048 * 4096, rel=0.05)
     assert profile.reread_share == pytest.approx(2 / 3, rel=0.05)

@@ -153,7 +153,7 @@ def test_a_cache_that_thrashes_is_named_where_data_are_read_again_and_written_ag
     "change",
     [
         {"seconds": 0.5},
-        {"single": role(DISK, samples=19)},
+        {"single": role(DISK, samples=9)},
         {"accelerators": [AcceleratorWaiting(name="H100", busy=0.95, ours=True)]},
         {"single": None},
     ],
@@ -192,10 +192,21 @@ def test_classify_prints_causes_and_gives_no_workload_for_a_profilers_trace():
     assert [cause["name"] for cause in verdict["causes"]] == ["workers"]
 
 
+def test_a_profile_keeps_where_a_job_waits_and_the_report_shows_it(tmp_path):
+    profile, page = tmp_path / "profile.json", tmp_path / "report.html"
+    tiering.write_profile(tiering.Profile(traces=[tiering.profile_trace(KINETO)]), profile)
+    (kept,) = tiering.read_profile(profile).traces
+    assert [cause.name for cause in tiering.causes(kept.waiting, kept)] == ["workers"]
+    tiering.write_report(profile, page)
+    assert re.search(
+        r"Where the job waits.*<strong>workers</strong>: The training loop spends", page.read_text(), re.DOTALL
+    )
+
+
 @pytest.mark.parametrize("kind", ["slow opens", "memory"])
 def test_the_first_cause_of_a_slow_job_is_the_right_one(kind, tmp_path):
-    data = benchmark.make_data(tmp_path, FIXTURES / "images", 1024)
-    found, profile = benchmark.watched(kind, data, 2.5)
+    data = benchmark.make_data(tmp_path, FIXTURES / "images", 1500)
+    found, profile = benchmark.watched(kind, data, 3.5)
     assert [cause.name for cause in found][:1] == [benchmark.RIGHT[kind]], profile.waiting
 
 

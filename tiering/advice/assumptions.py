@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tiering.advice.catalog import Tier
 from tiering.advice.dataset_sizes import DatasetSizes
@@ -11,6 +12,19 @@ from tiering.advice.option import Option
 from tiering.advice.prediction import Setting
 from tiering.advice.stored_size import ZSTD_RATIO
 from tiering.units import format_bytes, format_percent, format_usd
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """Something that advice takes for granted, or a detail of it.
+
+    Attributes:
+        brief: A few words, such as "2 decoding threads (`threads`)"; "" for what only the full text needs to say.
+        text: The same as a sentence.
+    """
+
+    brief: str
+    text: str
 
 
 def doing_nothing(stay: Option, epochs: int, job: Job) -> str:
@@ -30,37 +44,58 @@ def doing_nothing(stay: Option, epochs: int, job: Job) -> str:
 
 def taken_for_granted(
     home: Tier, setting: Setting, data: DatasetSizes, job: Job, *, named: bool, trains: bool
-) -> Iterator[str]:
+) -> Iterator[Assumption]:
     """Yield what the advice assumes. named: whether the tier of the dataset is known; trains: whether a job trains."""
     if not named:
-        yield f"The dataset is assumed to be on {home.title} now; `current` changes that."
-    if trains:
-        yield (
-            f"{format_bytes(job.ram)} of the host's memory cache data at no cost; `ram` changes that."
-            if job.ram
-            else "No memory is used as a cache; `ram` adds some."
+        yield Assumption(
+            f"the dataset is on {home.title} now (`current`)",
+            f"The dataset is assumed to be on {home.title} now; `current` changes that.",
         )
-        yield "Zarr without a codec is as fast as LMDB, so it is listed only where LMDB is impossible."
+    if trains:
+        yield _memory(job)
+        yield Assumption("", "Zarr without a codec is as fast as LMDB, so it is listed only where LMDB is impossible.")
         if data.raw:
             saving = format_percent(1 - ZSTD_RATIO)
-            yield f"Most images are uncompressed: zstd is assumed to save {saving}; tiering convert measures it."
-        if job.decode:
-            threads = f"{job.threads_each} thread{'s' if job.threads_each > 1 else ''}"
-            workers = f"{job.processes} processes of {threads}" if job.processes > 1 else threads
-            yield (
-                f"The loader decodes the images in {workers}; `threads` and `processes` change that, and `decode` can "
-                "leave decoding to the training."
+            yield Assumption(
+                f"zstd saves {saving}",
+                f"Most images are uncompressed: zstd is assumed to save {saving}; tiering convert measures it.",
             )
-            if job.threads is None and job.cpus is None:
-                yield "The hosts that train are taken to have as many cores as this machine; `cpus` changes that."
+        if job.decode:
+            yield from _decoding(job)
         if job.decode and not data.row_bytes:
-            yield "Images have many shapes; `resize` also considers storing pixels of one shape."
+            yield Assumption("", "Images have many shapes; `resize` also considers storing pixels of one shape.")
     if setting.loading.decode:
-        yield "Decoding is counted. tiering bench decodes nothing: compare it with advice without decoding (`decode`)."
+        counted = "Decoding is counted. tiering bench decodes nothing: compare it with advice without decoding"
+        yield Assumption("", f"{counted} (`decode`).")
     elif trains:
-        yield "No decoding is counted, as in tiering bench."
+        yield Assumption("no decoding", "No decoding is counted, as in tiering bench.")
     measured = "measured here" if setting.costs.measured else "typical (give `costs` for measured ones)"
-    yield (
+    yield Assumption(
+        "processor times measured here" if setting.costs.measured else "typical processor times (`costs`)",
         f"Times are predictions, prices are the catalog's, and processor times are {measured}; tiering bench "
-        "checks them."
+        "checks them.",
     )
+
+
+def _memory(job: Job) -> Assumption:
+    if not job.ram:
+        return Assumption("no memory as cache (`ram`)", "No memory is used as a cache; `ram` adds some.")
+    size = format_bytes(job.ram)
+    return Assumption(
+        f"{size} of memory as cache (`ram`)", f"{size} of the host's memory cache data at no cost; `ram` changes that."
+    )
+
+
+def _decoding(job: Job) -> Iterator[Assumption]:
+    threads = f"{job.threads_each} thread{'s' if job.threads_each > 1 else ''}"
+    workers = f"{job.processes} processes of {threads}" if job.processes > 1 else threads
+    yield Assumption(
+        f"decoding in {workers} (`threads`)",
+        f"The loader decodes the images in {workers}; `threads` and `processes` change that, and `decode` can leave "
+        "decoding to the training.",
+    )
+    if job.threads is None and job.cpus is None:
+        yield Assumption(
+            "hosts with as many cores as this one (`cpus`)",
+            "The hosts that train are taken to have as many cores as this machine; `cpus` changes that.",
+        )

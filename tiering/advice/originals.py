@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from tiering.advice.assumptions import Assumption
 from tiering.advice.bill import (
     Terms,
     billed_bytes,
@@ -138,17 +139,21 @@ def without_room(options: Sequence[Option], originals: Originals) -> tuple[list[
     return kept, [f"{less} on {originals.tier.name}: there is no room beside the original files."]
 
 
-def originals_kept(choice: Option, originals: Originals, home: Tier) -> Iterator[str]:
+def originals_kept(choice: Option, originals: Originals, home: Tier) -> Iterator[Assumption]:
     """Say where the originals of the chosen option are kept, at which cost, and how safe they are there."""
     if choice.originals_tier is None:
         return
     usd = f"{format_usd(choice.originals_usd)} USD a month"
     if originals.tier == home:
-        yield f"The original files stay on {home.title}: {usd} of the bill. `originals` changes that."
+        yield Assumption(
+            f"the originals stay on {home.title} (`originals`)",
+            f"The original files stay on {home.title}: {usd} of the bill. `originals` changes that.",
+        )
     else:
-        yield (
+        yield Assumption(
+            f"the originals go to {originals.tier.title} (`originals`)",
             f"The original files are cheapest to keep on {originals.tier.title}: {usd} of the bill, and "
-            f"{format_usd(originals.once_usd)} USD once to move them there. `originals` changes that."
+            f"{format_usd(originals.once_usd)} USD once to move them there. `originals` changes that.",
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tiering.advice.answer import answer
-from tiering.advice.assumptions import doing_nothing, taken_for_granted
+from tiering.advice.assumptions import Assumption, doing_nothing, taken_for_granted
 from tiering.advice.bill import egress_notes
 from tiering.advice.case import Case
 from tiering.advice.catalog import Tier, find_tier, load_catalog, tier_named
@@ -42,7 +42,7 @@ from tiering.advice.reasons import (
     where_it_is,
 )
 from tiering.advice.recommendation import Recommendation
-from tiering.advice.requirements import in_words, requirements_of
+from tiering.advice.requirements import in_words, requirements_of, volume_in_words
 from tiering.advice.stored_size import stored_bytes
 from tiering.advice.training_stores import training_stores
 from tiering.errors import UsageError
@@ -165,16 +165,24 @@ def recommend(
             *certainty(verdict),
             *(job.notes if trains else ()),
             *advice,
-            *(in_words(required, passes) if trains else ()),
+            *(in_words(required) if trains else ()),
             *long_run(choice, passes, job.nodes),
-            *originals_kept(choice, originals, home),
             *safety(originals.tier if choice.originals_tier is not None else where or home),
             *egress_notes([tier for tier in catalog if any(distances(tier, home, setting))], job.reads_from),
             *where_it_is(home, stay),
-            *([current.note] if isinstance(current, CurrentTier) else []),
+        ),
+        assumptions=(
+            *originals_kept(choice, originals, home),
+            *([_place_now(current, home)] if isinstance(current, CurrentTier) else []),
             *taken_for_granted(home, setting, data, job, named=here is not None, trains=trains),
+            *(Assumption("", line) for line in (volume_in_words(required, passes) if trains else ())),
         ),
     )
+
+
+def _place_now(current: CurrentTier, home: Tier) -> Assumption:
+    """Return what was seen of the dataset's place. A place that is no tier is assumed to be the home tier elsewhere."""
+    return Assumption("" if current.tier is None else f"the dataset is on {home.title} now (`current`)", current.note)
 
 
 def _candidates(

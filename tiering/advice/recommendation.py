@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
+from tiering.advice.assumptions import Assumption
 from tiering.advice.option import Option
 from tiering.advice.plan import Place
 from tiering.dataset.reencoded_sample import ReencodedFigures
@@ -134,7 +135,8 @@ class Recommendation(Shown):
             trained, or no such store would be smaller than the originals.
         dropped: Options that broke a limit or are impossible, one sentence each.
         asks: The requirements of the run.
-        notes: Assumptions, one sentence each.
+        notes: What to know about the advice, one sentence each.
+        assumptions: What it takes for granted, and its details.
     """
 
     answer: str
@@ -153,6 +155,7 @@ class Recommendation(Shown):
     dropped: tuple[str, ...]
     asks: Requirements
     notes: tuple[str, ...]
+    assumptions: tuple[Assumption, ...] = ()
 
     def summary(self) -> Summary:
         """Return the choice, its speed and cost, and the reason for it."""

@@ -59,8 +59,8 @@ def requirements_of(
     )
 
 
-def in_words(required: Requirements, run_epochs: int) -> Iterator[str]:
-    """Yield the requirements as sentences."""
+def volume_in_words(required: Requirements, run_epochs: int) -> Iterator[str]:
+    """Yield how much a run reads and writes, as sentences."""
     epochs_read = "1 epoch reads" if run_epochs == 1 else f"{run_epochs:,} epochs read"
     yield (
         f"An epoch reads {format_bytes(required.epoch_bytes)}; {epochs_read} "
@@ -68,6 +68,10 @@ def in_words(required: Requirements, run_epochs: int) -> Iterator[str]:
     )
     if required.read_write_ratio is not None:
         yield _balance(required.read_write_ratio)
+
+
+def in_words(required: Requirements) -> Iterator[str]:
+    """Yield what it takes to read an epoch in the time that was asked for, and where the dataset does not fit."""
     if required.bytes_per_s is not None and required.target_s is not None:
         yield f"An epoch in {format_seconds(required.target_s)} takes {format_rate(required.bytes_per_s)} of reading."
         enough = next((each for each in required.nodes if each.epoch_s <= required.target_s), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from tiering.advice.form_rows import form_rows
 from tiering.advice.option import Option
@@ -12,12 +13,20 @@ from tiering.cli.flags import with_flags
 from tiering.cli.output import note, out, table
 from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds, format_usd
 
+#: Columns of the options that a narrow terminal leaves out, the first one first.
+_NARROW: Final = ("speed-up", "limited by", "first epoch", "samples/s", "pays back", "cache")
 
-def show(found: Recommendation) -> None:
-    """Print the options, the choice with its reasons, its cost and savings, and the requirements of the run."""
+
+def show(found: Recommendation, *, explain: bool) -> None:
+    """Print the answer, then the options, the reasons, the costs and savings, and the requirements of the run.
+
+    explain: print every assumption as a sentence, instead of all in a few words.
+    """
     console = out()
+    console.say(with_flags("recommend", found.answer))
     sure = "" if found.confidence is None else f", probability {format_percent(found.confidence)}"
     console.print(f"Workload: {found.workload}{sure}")
+    console.print()
     stalls = found.choice.stall_fraction is not None
     shown = table(
         "",
@@ -38,19 +47,18 @@ def show(found: Recommendation) -> None:
     rows = [("->", found.choice), *(("*" if each.on_frontier else "", each) for each in found.alternatives)]
     for mark, option in (*rows, ("now", found.baseline)):
         shown.add_row(mark, *_cells(option, stalls=stalls))
-    console.show(shown)
+    console.show(shown, drop=_NARROW)
     if any(option.on_frontier for option in found.alternatives):
         note("*: no other option is both cheaper and faster.")
     lines = (
         "",
-        found.answer,
         found.choice.reason,
         f"Chosen by: {found.criterion}.",
         found.conversion,
         found.doing_nothing,
     )
     for line in lines:
-        console.print(with_flags("recommend", line), soft_wrap=True)
+        console.say(with_flags("recommend", line))
     _show_plan(found.plan)
     _show_forms(found.forms)
     _show_requirements(found.asks)
@@ -58,9 +66,18 @@ def show(found: Recommendation) -> None:
         note(f"Left out: {line}")
     for line in found.notes:
         note(f"Note: {line}")
+    _say_assumptions(found, explain=explain)
     for place in found.plan:
         if place.command is not None:
             note(f"Next: {place.command}")
+
+
+def _say_assumptions(found: Recommendation, *, explain: bool) -> None:
+    if explain:
+        for each in found.assumptions:
+            note(f"Assumed: {each.text}")
+    elif brief := [each.brief for each in found.assumptions if each.brief]:
+        note(f"Assumed: {'; '.join(brief)}. --explain says more.")
 
 
 def _cells(option: Option, *, stalls: bool) -> list[str]:
@@ -89,7 +106,7 @@ def _show_plan(plan: Sequence[Place]) -> None:
     console.print()
     console.print("Plan:")
     for number, line in enumerate(plan_in_words(plan), 1):
-        console.print(f"  {number}. {line}", soft_wrap=True)
+        console.say(f"  {number}. {line}", indent=5)
 
 
 def _show_forms(forms: Sequence[Form]) -> None:
@@ -129,4 +146,4 @@ def _show_requirements(required: Requirements) -> None:
             f"{each.cache_usd:,.0f}",
         )
     console.print()
-    console.show(nodes)
+    console.show(nodes, drop=("hits", "from origin"))

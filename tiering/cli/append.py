@@ -84,6 +84,6 @@ def append(
         emit_json(synced if sync else manifest, "sync")
         return
     changes = ", ".join(f"{format_count(count)} {name}" for name, count in counts.items())
-    out().print(f"{store}: {changes}{';' if sync else ','} {counted(manifest.samples, 'sample')} in all")
+    out().say(f"{store}: {changes}{';' if sync else ','} {counted(manifest.samples, 'sample')} in all")
     for line in account_lines(manifest.account):
-        out().print(line)
+        out().say(line)

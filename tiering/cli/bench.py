@@ -222,7 +222,7 @@ def _show(found: list[Measurement]) -> None:
         later = format_count(each.later_samples_per_s), format_rate(each.later_bytes_per_s), "-"
         shown.add_row(each.store, each.kind, _first_epoch(each), *first, _times(each.first_vs_folder))
         shown.add_row("", "", "later", *later, _times(each.later_vs_folder))
-    out().show(shown)
+    out().show(shown, drop=("of device", "kind", "throughput"))
     if limits := {format_rate(each.device_bytes_per_s) for each in found if each.device_bytes_per_s}:
         note(f"The device: {' and '.join(sorted(limits))} by random direct reads of 128 KiB, 32 at a time.")
 
@@ -246,7 +246,7 @@ def _show_ready(found: list[Measurement]) -> None:
         first, later = format_count(each.first_samples_per_s), format_count(each.later_samples_per_s)
         shown.add_row(each.store, each.kind, _first_epoch(each), first, "", _times(each.first_vs_folder))
         shown.add_row("", "", "later", later, per_cpu, _times(each.later_vs_folder))
-    out().show(shown)
+    out().show(shown, drop=("kind", "vs folder"))
 
 
 def _first_epoch(measured: Measurement) -> str:

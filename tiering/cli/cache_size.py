@@ -104,8 +104,8 @@ def _show(found: CacheSizes) -> None:
             _usd(step.usd_per_point),
             *([_usd(step.usd_per_second)] if epochs else []),
         )
-    console.show(shown)
-    console.print(found.reason, soft_wrap=True)
+    console.say(found.reason)
+    console.show(shown, drop=("USD per s of epoch", "USD per % of hits", "hits of LRU"))
     for line in found.notes:
         note(f"Note: {line}")
 

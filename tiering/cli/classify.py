@@ -76,7 +76,7 @@ def classify(
     for trace, verdict, named in verdicts:
         console.print(f"Trace {trace.source}", style="bold")
         for head, text in (*_rows(verdict), *_waits(trace, named)):
-            console.print(f"  {head:<8} {text}", soft_wrap=True)
+            console.say(f"  {head:<8} {text}", indent=11)
 
 
 def _waits(trace: TraceProfile, named: list[Cause]) -> Iterator[tuple[str, str]]:

@@ -242,9 +242,9 @@ def convert(
     shards = counted(len(manifest.shards), "shard")
     stored = f"{counted(manifest.samples, 'sample')}, {format_bytes(manifest.image_bytes)}, {shards}"
     decoded = shape is not None or encode is not None or check == "decode"
-    out().print(f"{store}: {stored}{'' if decoded else ', pixels not decoded (--check decode)'}")
+    out().say(f"{store}: {stored}{'' if decoded else ', pixels not decoded (--check decode)'}")
     for line in account_lines(manifest.account):
-        out().print(line)
+        out().say(line)
     if manifest.account and manifest.account.left_out:
         note(f"Everything left out is listed in {command(f'{store}/left-out.tsv')}")
     note(f"Next: {command('tiering', 'verify', store, '--source', dataset)}")

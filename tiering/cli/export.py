@@ -41,4 +41,4 @@ def export(
     if json:
         emit_json({"store": str(store), "directory": str(directory), "samples": samples}, "export")
     else:
-        out().print(f"{directory}: {counted(samples, 'sample')}")
+        out().say(f"{directory}: {counted(samples, 'sample')}")

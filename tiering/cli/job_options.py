@@ -1,12 +1,13 @@
-"""Options that say what a training job needs: its accelerators, hosts, checkpoints and bill."""
+"""Options that say what a training job needs: its accelerators, hosts, checkpoints, limits and bill."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import typer
 
-from tiering.cli.choices import MOST_WORKERS
+from tiering.cli.choices import MOST_WORKERS, Catalog, Epochs, OfCloud, Ram
 from tiering.literals import OriginalFiles, ReadsFrom
 
 #: Headings of the help.
@@ -92,3 +93,105 @@ Accelerator = Annotated[
     ),
 ]
 AcceleratorsPerNode = Annotated[int | None, _count(JOB, "Accelerators of each node. By default 1.")]
+
+
+def _text(panel: str, metavar: str, text: str, **more: Any) -> Any:
+    """Return an option whose text a parser reads."""
+    return typer.Option(rich_help_panel=panel, metavar=metavar, help=text, **more)
+
+
+def _flag(name: str, panel: str, text: str) -> Any:
+    return typer.Option(name, rich_help_panel=panel, help=text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """Every option of advice, as it was typed. `takes_job_options` gives them to a command."""
+
+    ram: Ram = None
+    epochs: Epochs = "100"
+    tier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Tier that holds the dataset now, such as nvme, hdd, nfs or object. By default the one that the "
+            "mount table shows.",
+            show_default=False,
+        ),
+    ] = None
+    budget: Annotated[
+        float | None, typer.Option(rich_help_panel=LIMITS, metavar="USD", help="Monthly cost of storage and requests.")
+    ] = None
+    max_epoch_time: Annotated[str | None, _text(LIMITS, "TIME", "Time of an epoch, such as 30min or 2h.")] = None
+    capacity: Annotated[
+        list[str] | None,
+        _text(LIMITS, "TIER=SIZE", "Capacity of a tier. Replaces the catalog's. May be repeated."),
+    ] = None
+    no_packing: Annotated[bool, _flag("--no-packing", LIMITS, "The files stay single files or objects.")] = False
+    must_keep_originals: Annotated[
+        bool, _flag("--must-keep-originals", LIMITS, "Only formats that keep the original files byte for byte.")
+    ] = False
+    samples_per_second: Annotated[
+        str | None,
+        _text(JOB, "COUNT", "Samples per second the training job can consume, such as 3000 or 1M."),
+    ] = None
+    accelerator: Accelerator = None
+    accelerators_per_node: AcceleratorsPerNode = None
+    gpu_utilisation: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=LIMITS, metavar="SHARE", help="Share of the time that the GPU must be busy, such as 0.9."
+        ),
+    ] = None
+    resize: Annotated[
+        str | None, _text(JOB, "HxW", "Shape that training resizes images to. Also considers storing pixels.")
+    ] = None
+    reencode: Annotated[
+        bool,
+        _flag(
+            "--reencode",
+            JOB,
+            "Training may read re-encoded images: also choose from stores made for training. The originals stay. "
+            "A directory's images are measured for it, which takes about 5 s.",
+        ),
+    ] = False
+    encoded: Annotated[
+        bool,
+        _flag("--encoded", JOB, "Training takes encoded images and decodes them itself, such as on a GPU."),
+    ] = False
+    threads: Threads = None
+    processes: Processes = 1
+    cpus: Cpus = None
+    network: Network = None
+    prefixes: Prefixes = None
+    nodes: Nodes = 1
+    checkpoint_size: CheckpointSize = None
+    checkpoint_every: CheckpointEvery = "1"
+    originals: Originals = "cheapest"
+    read_p99: Annotated[
+        str | None, _text(LIMITS, "TIME", "Time in which 99 of 100 single reads are answered, such as 5ms.")
+    ] = None
+    calibrate: Annotated[
+        bool,
+        _flag(
+            "--calibrate",
+            HOSTS,
+            "First measure this processor with some of the images. Takes about 10 s, with --reencode 25 s.",
+        ),
+    ] = False
+    hour_price: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=JOB,
+            min=0,
+            metavar="USD",
+            help="What an hour of waiting for data costs, for each node. By default 2, or what its accelerators cost; "
+            "with --samples-per-second alone, the job must not wait, whatever that costs.",
+            show_default=False,
+        ),
+    ] = None
+    runs_per_month: RunsPerMonth = "1"
+    reads_from: ReaderPlace = "same-zone"
+    kept_days: KeptDays = None
+    catalog: Catalog = None
+    cloud: OfCloud = None

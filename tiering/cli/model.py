@@ -89,11 +89,11 @@ def _show(figures: Mapping[str, float]) -> None:
         out().print()
         out().show(made)
     out().print()
-    out().print(
+    out().say(
         f"Verdicts on generated runs: {format_percent(figures['accuracy'], digits=3)} right, "
         f"on {format_percent(figures['answered'], digits=3)}."
     )
-    out().print(f"Expected calibration error of forecasts: {figures['calibration_error']:.3f}")
+    out().say(f"Expected calibration error of forecasts: {figures['calibration_error']:.3f}")
 
 
 def _words(part: str) -> str:

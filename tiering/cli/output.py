@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from tiering.cli.flags import verb_of, with_flags
+from tiering.cli.prose import wrapped
 from tiering.text import shown
 
 if TYPE_CHECKING:
@@ -83,9 +85,13 @@ def status(doing: str) -> Status:
 
 
 def note(message: str) -> None:
-    """Print one line of talk on stderr, with flags for parameters and invisible characters escaped."""
-    flagged = with_flags(verb_of(RUNNING.get()), message)
-    sys.stderr.write(f"{shown(flagged)}\n")
+    """Print a sentence on stderr, with flags for parameters and invisible characters escaped.
+
+    A terminal gets it wrapped at words.
+    """
+    flagged = shown(with_flags(verb_of(RUNNING.get()), message))
+    lines = wrapped(flagged, shutil.get_terminal_size().columns) if sys.stderr.isatty() else [flagged]
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
 def prepare_streams() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tiering.cli.output import out, table
 from tiering.placement.plan import PlacementSummary
-from tiering.units import format_bytes, format_count, format_percent, format_usd
+from tiering.units import counted, format_bytes, format_count, format_percent, format_usd
 
 
 def show_plan(found: PlacementSummary) -> None:
@@ -53,8 +53,19 @@ def show_plan(found: PlacementSummary) -> None:
         *map(format_usd, (*parts, found.monthly_usd)),
         "",
     )
-    console.show(shown)
-    console.print(_quality(found), soft_wrap=True)
+    console.say(_answer(found))
+    console.show(shown, drop=("moving", "waiting", "access", "storage", "of capacity", "busy"))
+
+
+def _answer(found: PlacementSummary) -> str:
+    """Return what goes where, what that costs beside having everything on the best single tier, and how good it is."""
+    used = [share for share in found.tiers if share.files]
+    parts = " and ".join(
+        f"{counted(share.files, 'file')} ({format_bytes(share.bytes)}) on {share.tier}" for share in used
+    )
+    alone = [(share.alone_usd, share.tier) for share in found.tiers if share.alone_usd is not None]
+    beside = f", {format_usd(min(alone)[0])} with all on {min(alone)[1]}" if alone and len(used) > 1 else ""
+    return f"Put {parts}: {format_usd(found.monthly_usd)} USD a month{beside}. {_quality(found)}"
 
 
 def _quality(found: PlacementSummary) -> str:
@@ -85,7 +96,7 @@ def compare(plans: Sequence[PlacementSummary], names: tuple[str, str]) -> None:
     console.show(shown)
     less = one.monthly_usd - two.monthly_usd
     difference = f"{format_usd(abs(less))} USD a month {'less' if less > 0 else 'more'}" if less else "the same"
-    console.print(f"With {names[1]} it costs {difference}.", soft_wrap=True)
+    console.say(f"With {names[1]} it costs {difference}.")
 
 
 def name_of(catalog: Path | None) -> str:

@@ -99,15 +99,14 @@ def _show_datasets(plan: DatasetPlacement) -> None:
     console.print()
     console.show(view)
     if len(largest) > _ROWS:
-        console.print(f"... and {format_count(len(largest) - _ROWS)} cheaper ones: --json or -o lists all.")
+        console.say(f"... and {format_count(len(largest) - _ROWS)} cheaper ones: --json or -o lists all.")
     _show_moves(plan)
     for cache in plan.caches:
         names = first_few([shown(path) for path in cache.datasets], 3, separator=", ")
-        console.print(
+        console.say(
             f"Cache to buy: {format_bytes(cache.bytes)} of {cache.tier} in front of {cache.origin}, for {names}. It "
             f"costs {format_usd(cache.monthly_usd)} USD a month and saves {format_seconds(cache.won_s)} of waiting, "
-            f"worth {format_usd(cache.won_usd)} USD.",
-            soft_wrap=True,
+            f"worth {format_usd(cache.won_usd)} USD."
         )
     if plan.jobs:
         view = table("job", "tier", "asks", "gets", "waits")

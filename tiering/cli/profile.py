@@ -238,7 +238,7 @@ def _show_block(title: str, rows: Iterator[tuple[str, str]]) -> None:
         console.print(title, style="bold")
     if not console.is_terminal:
         for name, value in rows:
-            console.print(f"  {name:<12} {value}", soft_wrap=True)
+            console.say(f"  {name:<12} {value}")
         return
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(min_width=14, no_wrap=True)

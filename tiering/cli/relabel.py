@@ -45,13 +45,13 @@ def relabel(
         return
     changes = f"{counted(found.labels, 'label')} and {counted(found.splits, 'split')} changed"
     held = f"{counted(found.kept, 'sample')} not in the table"
-    out().print(f"{store}: {changes}, {held}; generation {found.manifest.generation}")
+    out().say(f"{store}: {changes}, {held}; generation {found.manifest.generation}")
     for name, count in found.fields.items():
-        out().print(f"field {name}: {counted(count, 'sample')} with a new value")
+        out().say(f"field {name}: {counted(count, 'sample')} with a new value")
     new = {"classes": found.new_classes, "splits": found.new_splits, "fields": found.new_fields}
     for what, names in new.items():
         if names:
-            out().print(f"new {what}: {first_few(names, _SHOWN)}")
+            out().say(f"new {what}: {first_few(names, _SHOWN)}")
     if found.unknown:
         rows = "1 row names a key" if found.unknown == 1 else f"{format_count(found.unknown)} rows name keys"
         note(f"{rows} that the store lacks: {first_few(found.unknown_keys, _SHOWN, of=found.unknown)}")

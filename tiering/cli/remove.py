@@ -53,13 +53,13 @@ def remove(
         emit_json({**plain(found), "caches": caches}, "removal")
         return
     left = f"{counted(found.manifest.samples, 'sample')} left"
-    out().print(f"{store}: {format_count(found.removed)} removed, {left}; generation {found.manifest.generation}")
+    out().say(f"{store}: {format_count(found.removed)} removed, {left}; generation {found.manifest.generation}")
     if purge:
         packed = counted(len(found.rewritten), "shard")
         freed = format_bytes(max(0, found.deleted_bytes))
-        out().print(f"{format_count(found.purged)} purged, {packed} packed again, {freed} less on disk")
+        out().say(f"{format_count(found.purged)} purged, {packed} packed again, {freed} less on disk")
     if found.ended:
-        out().print(f"generations that ended: {', '.join(map(str, found.ended))}")
+        out().say(f"generations that ended: {', '.join(map(str, found.ended))}")
     if found.unknown:
         keys_shown = first_few(found.unknown_keys, _SHOWN, of=found.unknown)
         note(f"{counted(found.unknown, 'key')} that the store lacks: {keys_shown}")

@@ -35,6 +35,6 @@ def repair(
         emit_json({"store": store, "repaired": repaired}, "repair")
         return
     for name in repaired:
-        out().print(f"{store}/{name}: repacked")
+        out().say(f"{store}/{name}: repacked")
     if not repaired:
-        out().print(f"{store}: no shard is missing or damaged")
+        out().say(f"{store}: no shard is missing or damaged")

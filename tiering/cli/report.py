@@ -2,69 +2,153 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tiering.advice.hour_price import HOUR_USD
-from tiering.cli.choices import Catalog, Epochs, HourPrice, Lenient, Ram, TraceColumns
+from tiering.cli.asked_advice import assumptions_of, calibrated, command_line, takes_job_options, typed_job_options
+from tiering.cli.choices import Lenient, TraceColumns
+from tiering.cli.flags import with_flags
+from tiering.cli.job_options import JobOptions
 from tiering.cli.output import note, status
 from tiering.errors import UsageError
-from tiering.system.machine import half_of_memory
-from tiering.units import format_bytes, parse_capacity, parse_count
+from tiering.units import counted, format_bytes
 
 
+@takes_job_options
 def report(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="PROFILE|DATASET", help="A profile.json, a directory of images, or a packed store. Path or URL."
+            metavar="PROFILE|ADVICE|DATASET",
+            help="A profile.json, an advice.json, a directory of images, or a packed store. Path or URL.",
         ),
     ],
-    traces: Annotated[
+    asked: JobOptions,
+    others: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[TRACE]...", help="Traces to show in addition to those of the profile."),
-    ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")] = Path(
-        "report.html"
-    ),
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    ram: Ram = None,
-    epochs: Epochs = "100",
-    tier: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Tier that holds the dataset now. By default the one that the mount table shows.",
-            show_default=False,
+        typer.Argument(
+            metavar="[TRACE|OTHER]...",
+            help="Traces to show in addition to those of the profile. Or one other profile, advice or packed store, "
+            "to compare with.",
         ),
     ] = None,
-    hour_price: HourPrice = HOUR_USD,
-    catalog: Catalog = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="HTML file to write. By default report.html.", show_default=False
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    advice: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Show this advice, which `tiering recommend -o` saved, and make none."),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the charts into this directory, each as SVG, PDF and CSV, in a style for print. HTML is then "
+            "written only with -o.",
+        ),
+    ] = None,
     columns: TraceColumns = None,
     lenient: Lenient = False,
 ) -> None:
     """Write an HTML report of a dataset, its traces, their verdicts and the recommendations.
 
-    The report is one file that opens offline. Traces that the profile names are read again if they still exist. Needs
-    `pip install 'tiering[report]'`.
+    The report is one file that opens offline. Traces that the profile names are read again if they still exist. Takes
+    every option of `tiering recommend`, or the advice that it saved, so that both say the same. Needs
+    `pip install 'tiering[report]'`; --figures needs `pip install 'tiering[figures]'`.
 
     Example: `tiering report profile.json -o report.html`
     """
-    from tiering.advice.catalog import load_catalog
-    from tiering.advice.job import Job
-    from tiering.reporting.advice import Assumptions
+    from tiering.advice.saved_advice import SavedAdvice, read_advice
+    from tiering.reporting.comparison import write_comparison
+    from tiering.reporting.content import gather, read_source
     from tiering.reporting.page import write_report
+    from tiering.reporting.printed import write_figures
+    from tiering.workload.profile import Profile
 
-    if output.exists() and not force:
-        raise UsageError(str(output), expected="no such file", found="one", action="Replace it with --force.")
-    memory = parse_capacity(ram) if ram is not None else half_of_memory()
-    given = Assumptions(
-        job=Job(epochs=parse_count(epochs), ram=memory, hour_usd=hour_price),
-        current=tier,
-        tiers=load_catalog(catalog),
-    )
+    page = output if output is not None or figures is not None else Path("report.html")
+    if not force:
+        _keep(page, figures)
+    other, traces = _told_apart(others or [])
+    given = assumptions_of(asked)
     with status("Reading"):
-        write_report(source, output, traces or [], assumptions=given, lenient=lenient, columns=columns)
-    note(f"Wrote {output} ({format_bytes(output.stat().st_size)}).")
+        read = [read_source(each, reencoded=asked.reencode) for each in (source, *other)]
+        saved = None if advice is None else read_advice(advice)
+    if saved is not None or any(isinstance(each, SavedAdvice) for each in read):
+        _refuse(typed_job_options())
+    found = []
+    for each in read:
+        basis = calibrated(given, each, asked) if isinstance(each, Profile) else given
+        with status("Reading"):
+            found.append(
+                gather(
+                    each,
+                    traces if each is read[0] else [],
+                    assumptions=basis,
+                    advice=saved if each is read[0] else None,
+                    lenient=lenient,
+                    columns=columns,
+                    command=command_line(),
+                )
+            )
+    say = partial(with_flags, "recommend")
+    if page is not None:
+        if len(found) > 1:
+            write_comparison(found[0], found[1], page, wording=say)
+        else:
+            write_report(found[0], page, wording=say)
+        note(f"Wrote {page} ({format_bytes(page.stat().st_size)}).")
+    if figures is not None:
+        names = write_figures(found[0], figures, other=found[1] if len(found) > 1 else None)
+        note(f"Wrote {counted(len(names), 'file')} into {figures}; captions.txt says what each figure shows.")
+
+
+def _keep(page: Path | None, figures: Path | None) -> None:
+    """Refuse to replace what exists."""
+    if page is not None and page.exists():
+        raise UsageError(str(page), expected="no such file", found="one", action="Replace it with --force.")
+    if figures is not None and figures.is_dir() and any(figures.iterdir()):
+        raise UsageError(
+            str(figures), expected="an empty directory, or none", found="files", action="Replace them with --force."
+        )
+
+
+def _told_apart(others: list[Path]) -> tuple[list[str], list[Path]]:
+    """Return what to compare with, at most one, and the traces."""
+    from tiering.advice.saved_advice import is_advice
+    from tiering.store.open import is_store
+    from tiering.workload.profile_mark import is_profile
+
+    compared = [path for path in others if is_store(path) or is_advice(path) or (path.is_file() and is_profile(path))]
+    if len(compared) > 1:
+        raise UsageError(
+            " ".join(map(str, compared)),
+            expected="one profile, advice or store to compare with",
+            found=str(len(compared)),
+            action="Compare two at a time.",
+        )
+    traces = [path for path in others if path not in compared]
+    if compared and traces:
+        raise UsageError(
+            " ".join(map(str, traces)),
+            expected="no traces beside something to compare with",
+            found=counted(len(traces), "trace"),
+            action="Put each trace into a profile: tiering profile DATASET --trace FILE -o profile.json",
+        )
+    return [str(path) for path in compared], traces
+
+
+def _refuse(typed: list[str]) -> None:
+    if typed:
+        raise UsageError(
+            ", ".join(typed),
+            expected="no options of the job, because the advice was saved with its own",
+            found=f"{len(typed)}",
+            action="Give them to tiering recommend -o, or leave the saved advice out.",
+        )

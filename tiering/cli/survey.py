@@ -85,18 +85,16 @@ def _show(found: Survey) -> None:
         console.show(view)
     more = len(found.datasets) - len(largest)
     if more:
-        console.print(f"... and {format_count(more)} smaller ones: --json or -o lists all.", soft_wrap=True)
+        console.say(f"... and {format_count(more)} smaller ones: --json or -o lists all.")
     inside, files = found.bytes - found.outside_bytes, found.files - found.outside_files
-    console.print(
+    console.say(
         f"{counted(len(found.datasets), 'dataset')} with {format_bytes(inside)} in {counted(files, 'file')}. "
-        f"Outside them: {format_bytes(found.outside_bytes)} in {counted(found.outside_files, 'file')}.",
-        soft_wrap=True,
+        f"Outside them: {format_bytes(found.outside_bytes)} in {counted(found.outside_files, 'file')}."
     )
     for job in found.jobs:
-        console.print(
+        console.say(
             f"{job.trace}: reads or writes {format_count(len(job.datasets))} of the datasets, and "
-            f"{format_bytes(job.elsewhere_bytes)} of {format_count(job.elsewhere_files)} files outside them.",
-            soft_wrap=True,
+            f"{format_bytes(job.elsewhere_bytes)} of {format_count(job.elsewhere_files)} files outside them."
         )
 
 

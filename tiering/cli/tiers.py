@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tiering.advice.catalog import Tier
 
 
+#: Columns of the list that a narrow terminal leaves out, the first one first.
+_NARROW = ("days at least", "in flight", "p50", "USD/GB read", "USD/1,000 reads", "writes", "p99", "random")
+
 tiers = Verbs(no_args_is_help=True, help="Show and check the catalog of storage tiers.")
 
 
@@ -48,7 +51,7 @@ def list_tiers(catalog: Catalog = None, cloud: OfCloud = None, json: JsonFlag = 
             str(tier.queue_depth),
             *(f"{price:g}" for price in (tier.price, tier.request_price, tier.retrieval_price, tier.minimum_days)),
         )
-    out().show(shown)
+    out().show(shown, drop=_NARROW)
 
 
 @tiers.command()
@@ -107,15 +110,15 @@ def check(
         raise typer.Exit(wrong[0].exit_code)
     if not json:
         where = str(file) if file is not None else "The shipped catalog" if cloud is None else f"The preset {cloud}"
-        out().print(f"{where}: {len(found)} tiers, {len(warnings)} warnings.")
+        out().say(f"{where}: {len(found)} tiers, {len(warnings)} warnings.")
 
 
 def figures_of(tier: Tier) -> Table:
     """Return a table of a tier's figures, with value and meaning."""
-    shown = table(tier.name, "", "")
-    shown.columns[2].justify = "left"
+    shown = table(tier.name, "", "", title=tier.title)
+    shown.columns[2].justify, shown.columns[2].no_wrap = "left", False
     for key, field in type(tier).model_fields.items():
-        if key not in {"name", "read_points"}:
+        if key not in {"name", "title", "read_points"}:
             shown.add_row(key, _shown(key, getattr(tier, key)), f"  {field.description}")
     return shown
 

@@ -46,14 +46,14 @@ def verify(
         size = format_bytes(found.image_bytes)
         pixels = ", every image decoded" if decode else ", pixels not decoded (--decode)"
         checked = "structure and sizes right, no sample read" if quick else f"every CRC-32C right{against}{pixels}"
-        out().print(f"{store}: {counted(found.samples, 'sample')}, {size}, {checked}")
+        out().say(f"{store}: {counted(found.samples, 'sample')}, {size}, {checked}")
     else:
         for problem in found.problems:
-            out().print(problem)
-        out().print(f"{store}: {counted(found.problem_count, 'problem')}. {_advice(store, source, found)}")
+            out().say(problem)
+        out().say(f"{store}: {counted(found.problem_count, 'problem')}. {_advice(store, source, found)}")
     if not json:
         for line in account_lines(found.account, "in the store"):
-            out().print(line)
+            out().say(line)
     _say_more(found, json=json)
     if not found.ok:
         raise typer.Exit(1)
@@ -62,12 +62,12 @@ def verify(
 def _say_more(found: Verification, *, json: bool) -> None:
     """Print what is no problem, but should be known."""
     if found.alike and not json:
-        out().print(
+        out().say(
             f"{format_count(found.alike)} made by another build of the encoder: equal to what this one makes within "
             "rounding, not to the last byte"
         )
     if found.relabelled and not json:
-        out().print(f"{format_count(found.relabelled)} labelled differently than in the source, by tiering relabel")
+        out().say(f"{format_count(found.relabelled)} labelled differently than in the source, by tiering relabel")
     if found.further_fields:
         names = ", ".join(found.further_fields)
         note(f"The source has fields that the store does not: {names}. `tiering append --sync` packs them.")

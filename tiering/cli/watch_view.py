@@ -18,6 +18,8 @@ from tiering.units import counted, format_bytes, format_count, format_percent, f
 
 #: s between two pictures: each costs a millisecond or two of the watcher's twenty a second.
 _BETWEEN: Final = 1.0
+#: s between looks from which the picture seems to stand still, so that the title explains it.
+_SELDOM: Final = 3.0
 #: Columns from which memory and written bytes of a process fit.
 _WIDE: Final = 110
 #: Shares of the time from which a wait for the disk is coloured.
@@ -77,9 +79,9 @@ def _title(progress: JobProgress, width: int) -> Text:
     each = progress.processes
     processes = f"{format_count(len(each))} process{'' if len(each) == 1 else 'es'}"
     threads = counted(sum(process.threads for process in each), "thread")
-    right = (
-        f"  {format_seconds(round(progress.seconds))}, watcher {format_percent(progress.watcher, digits=2)} of a core"
-    )
+    seldom = f", a look each {_time(progress.look_seconds)}" if progress.look_seconds > _SELDOM else ""
+    watcher = format_percent(progress.watcher, digits=2)
+    right = f"  {format_seconds(round(progress.seconds))}{seldom}, watcher {watcher} of a core"
     left = f"{_clean(progress.command)} ({progress.root}): {processes}"
     if cell_len(f"{left}, {threads}{right}") <= width:
         left += f", {threads}"

@@ -7,7 +7,7 @@ from typing import Final
 
 from tiering.dataset.distributions import Distribution
 from tiering.dataset.field_counts import ProfiledField
-from tiering.reporting.charts import Chart
+from tiering.reporting.chart import Chart
 from tiering.reporting.figures import axis, curve_of, figure_of
 from tiering.units import format_count, format_percent
 
@@ -67,12 +67,17 @@ def _histogram(field: ProfiledField, found: Distribution) -> Chart:
     return Chart(
         f"field-{field.name}",
         field.name if field.numeric else f"{field.name}: sizes",
-        f"Half of the {what} are at most {median}; 90 % are from {low} to {high}. {_basis(field, found, what)}",
+        f"Half of the {what} of {field.name} are at most {median}; 90 % are from {low} to {high}",
+        _basis(field, found, what),
         figure_of([steps], x=across, y=axis("images", rangemode="tozero"), height=240),
         (what, "images", "share"),
         [
             (name, format_count(count), format_percent(count / found.values, digits=2))
             for name, count in zip(bins, found.counts, strict=True)
+        ],
+        [
+            (f"{what} from", "to", "images"),
+            *((*edge, count) for edge, count in zip(pairwise(edges), found.counts, strict=True)),
         ],
     )
 

@@ -13,8 +13,8 @@ def curve_of(x: Sequence[float], y: Sequence[float], name: str, colour: str, poi
     return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, "line": {"color": colour, "width": 2}}
 
 
-def bars_of(items: Sequence[tuple[str, float]], unit: str) -> dict[str, Any]:
-    """Return a figure of one horizontal bar for each (name, value)."""
+def bars_of(items: Sequence[tuple[str, float]], unit: str, what: str) -> dict[str, Any]:
+    """Return a figure of one horizontal bar for each (name, value). what: the title of the axis of names."""
     return figure_of(
         [
             {
@@ -22,14 +22,14 @@ def bars_of(items: Sequence[tuple[str, float]], unit: str) -> dict[str, Any]:
                 "orientation": "h",
                 "x": [value for _, value in items],
                 "y": [escaped(name) for name, _ in items],
-                "text": [f"{value:,.4g}" for _, value in items],
+                "text": [_number(value) for _, value in items],
                 "textposition": "outside",
                 "cliponaxis": False,
                 "marker": {"color": "c1"},
             }
         ],
         x=axis(unit, range=[0, 1.15 * max((value for _, value in items), default=1) or 1]),
-        y=axis("", autorange="reversed", type="category"),
+        y=axis(what, autorange="reversed", type="category"),
         height=110 + 26 * len(items),
     )
 
@@ -42,7 +42,8 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 def scale(values: Sequence[float]) -> dict[str, Any]:
     """Return a logarithmic axis if the values differ much and are all positive."""
     low, high = min(values), max(values)
-    return {"type": "log", "exponentformat": "none"} if 0 < low < high / 20 else {"rangemode": "tozero"}
+    kind = {"type": "log"} if 0 < low < high / 20 else {"rangemode": "tozero"}
+    return {"exponentformat": "none", **kind}
 
 
 def figure_of(data: list[dict[str, Any]], *, x: dict[str, Any], y: dict[str, Any], height: int = 340) -> dict[str, Any]:
@@ -54,3 +55,7 @@ def figure_of(data: list[dict[str, Any]], *, x: dict[str, Any], y: dict[str, Any
 def escaped(text: str) -> str:
     """Escape text for a label: Plotly interprets some markup, which a file's name must not become."""
     return html.escape(text)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

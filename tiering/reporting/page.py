@@ -1,147 +1,154 @@
-"""Render a report into one HTML file, with Plotly included and nothing fetched."""
+"""Write a report of one dataset and its traces into one HTML file."""
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import os
-from collections.abc import Sequence
-from importlib import import_module, resources
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from tiering import __version__
+from tiering.advice.saved_advice import Assumptions, SavedAdvice
 from tiering.dataset.profile import DatasetProfile
-from tiering.errors import UsageError
-from tiering.reporting.advice import COLUMNS, WHAT_IF, Assumptions
-from tiering.reporting.charts import of_advice, of_dataset, of_trace
-from tiering.reporting.content import Content, gather
+from tiering.reporting.advice import COLUMNS, WHAT_IF, in_words
+from tiering.reporting.advice_charts import of_advice
+from tiering.reporting.alerts import COLUMNS as ALERT_COLUMNS
+from tiering.reporting.alerts import alert_rows, alerts_of
+from tiering.reporting.chart import Chart
+from tiering.reporting.content import Content, Reported, gather
+from tiering.reporting.dataset_charts import of_dataset
+from tiering.reporting.evidence_charts import of_evidence
 from tiering.reporting.field_charts import COLUMNS as FIELD_COLUMNS
 from tiering.reporting.field_charts import field_rows, of_fields
+from tiering.reporting.findings import findings
+from tiering.reporting.frame import Section, render
+from tiering.reporting.trace_charts import of_trace
 from tiering.sources.account_lines import account_lines
 from tiering.storage.output_file import write_output
-from tiering.text import shown
-from tiering.units import format_bytes, format_count, format_seconds
+from tiering.workload.verdict import Verdict
 
 
 def write_report(
-    source: str | os.PathLike[str],
+    source: Reported | Content,
     output: str | os.PathLike[str],
     traces: Sequence[str | os.PathLike[str]] = (),
     *,
     assumptions: Assumptions | None = None,
+    advice: SavedAdvice | None = None,
     lenient: bool = False,
     columns: str | None = None,
+    command: str = "",
+    wording: Callable[[str], str] | None = None,
 ) -> None:
     """Write one HTML file that shows a dataset, its traces, their verdicts and the recommendations.
 
     Args:
-        source: A profile.json, a directory of images, or a packed store; a path or a URL.
+        source: A profile.json, an advice.json, a directory of images, or a packed store; a path or a URL. Or the
+            Profile or SavedAdvice itself.
         output: The file to write. It appears complete or not at all, and replaces an existing one.
         traces: Traces to show besides those of the profile.
-        assumptions: The training run that the advice is for.
+        assumptions: The basis of the advice, if none was saved.
+        advice: Advice on the same dataset, to show in place of new advice.
         lenient: Count damaged lines of a trace, and skip them.
         columns: Columns of a trace that is a table, as for `profile_trace`.
+        command: The command line to name in the report, if there is one.
+        wording: Rewrites each sentence of the advice, for readers who do not know the names of parameters.
 
     Raises:
-        UsageError: The extra `report` is not installed.
+        UsageError: The extra `report` is not installed, or the advice is on another dataset.
         DatasetError: The source is neither a profile nor images.
         StoreError: The source is a store that is damaged.
-        ProfileError: The profile cannot be read.
+        ProfileError: The profile or the advice cannot be read.
         TraceError: A trace cannot be read.
         OSError: The file cannot be written.
 
     Example:
         >>> tiering.write_report("photos", "report.html", ["job.strace"])  # doctest: +SKIP
     """
-    given = assumptions or Assumptions()
-    content = gather(source, [Path(trace) for trace in traces], assumptions=given, lenient=lenient, columns=columns)
-    write_output(output, render(content, given))
-
-
-def render(content: Content, assumptions: Assumptions) -> str:
-    """Return the report as one HTML document. Raises UsageError if the extra `report` is not installed."""
-    jinja = _needed("jinja2")
-    environment = jinja.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja.StrictUndefined,
-        # Text marked as safe is our own HTML. Any other text may be foreign, so it is shown on one line.
-        finalize=lambda value: value if hasattr(value, "__html__") else _visible(value),
-    )
-    template = environment.from_string(_file("page.html.jinja"))
-    dataset = content.profile.dataset
-    in_dataset = of_dataset(dataset) if dataset is not None else []
-    fields = dataset.fields if dataset is not None else []
-    of_each_field = of_fields(fields)
-    in_traces = [of_trace(part, number) for number, part in enumerate(content.traces, start=1)]
-    pareto = of_advice(content.advice) if content.advice is not None else None
-    of_traces = [chart for charts in in_traces for chart in charts]
-    every = [*in_dataset, *of_each_field, *of_traces, *([pareto] if pareto else [])]
-    return str(
-        template.render(
-            title=dataset.root if dataset is not None else "I/O traces",
-            version=__version__,
-            style=_file("page.css"),
-            script=_file("page.js"),
-            dataset=dataset,
-            dataset_charts=in_dataset,
-            account=_account(dataset) if dataset is not None else [],
-            fields=field_rows(fields),
-            field_columns=FIELD_COLUMNS,
-            field_charts=of_each_field,
-            pictures=content.pictures,
-            traces=list(zip(content.traces, in_traces, strict=True)),
-            advice=content.advice,
-            pareto=pareto,
-            given=assumptions.job,
-            option_columns=COLUMNS,
-            what_if_columns=WHAT_IF,
-            figures=_json({chart.name: chart.figure for chart in every}),
-            plotly=_plotly(),
-            size=format_bytes,
-            count=format_count,
-            seconds=format_seconds,
+    if not isinstance(source, Content):
+        source = gather(
+            source,
+            [Path(trace) for trace in traces],
+            assumptions=assumptions,
+            advice=advice,
+            lenient=lenient,
+            columns=columns,
+            command=command,
         )
+    write_output(output, page_of(source, wording))
+
+
+def charts_of(content: Content) -> list[Section]:
+    """Return the sections of a report with their charts, in the order of the page."""
+    sections: list[Section] = []
+    if content.saved is not None:
+        sections.append(("advice", "Recommendations", [of_advice(in_words(content.saved))]))
+    for number, part in enumerate(content.traces, start=1):
+        line = part.evidence.timeline if part.evidence is not None else None
+        charts = of_trace(part.profile, part.verdict, line, number)
+        if part.evidence is not None:
+            # After the timeline, if there is one: what the processes did.
+            at = 0 if line is None else 1
+            charts[at:at] = of_evidence(part.evidence, number)
+        sections.append((f"trace-{number}", f"Trace {part.profile.source}", charts))
+    dataset = content.profile.dataset
+    if dataset is not None:
+        sections.append(("dataset", "Dataset", [*of_dataset(dataset), *of_fields(dataset.fields)]))
+    return sections
+
+
+def page_of(content: Content, wording: Callable[[str], str] | None = None) -> str:
+    """Return the report as one HTML document.
+
+    wording: as for write_report. Raises UsageError if the extra `report` is not installed.
+    """
+    dataset, saved = content.profile.dataset, content.saved
+    sections = charts_of(content)
+    charts = {name: each for name, _, each in sections}
+    in_dataset: list[Chart] = [*charts.get("dataset", [])]
+    of_fields_ = [chart for chart in in_dataset if chart.name.startswith("field-")]
+    advice = in_words(saved, wording) if saved is not None else None
+    return render(
+        "page.html.jinja",
+        title=content.title,
+        contents=[
+            ("findings", "What costs most", []),
+            *sections,
+            ("method", "How it was computed", []),
+        ],
+        origin=content.origin,
+        advised=saved.origin if saved is not None else None,
+        led_by=saved.led_by if saved is not None else None,
+        workload=saved.recommendation.workload if saved is not None else "",
+        findings=content.findings,
+        reasons=[_reason(part.verdict) for part in content.traces],
+        own_findings=[findings(None, None, [(part.profile, part.evidence)]) for part in content.traces],
+        dataset=dataset,
+        dataset_charts=[chart for chart in in_dataset if chart not in of_fields_],
+        account=_account(dataset) if dataset is not None else [],
+        fields=field_rows(dataset.fields if dataset is not None else []),
+        field_columns=FIELD_COLUMNS,
+        field_charts=of_fields_,
+        pictures=content.pictures,
+        traces=content.traces,
+        trace_charts=[charts[f"trace-{number}"] for number in range(1, len(content.traces) + 1)],
+        alert_columns=ALERT_COLUMNS,
+        alerts=[alert_rows(alerts_of(part.profile, part.evidence)) for part in content.traces],
+        advice=advice,
+        pareto=charts["advice"][0] if advice is not None else None,
+        given=saved.job if saved is not None else None,
+        option_columns=("option", "mark", *COLUMNS),
+        option_rows=[(row.name, row.mark, *row.cells) for row in advice.rows] if advice is not None else [],
+        what_if_columns=WHAT_IF,
     )
+
+
+def _reason(verdict: Verdict) -> str:
+    """Return the fact that explains a verdict: the one that defines it, or the heaviest that speaks for it."""
+    defining = {"re-read-heavy": "reread_share", "write-heavy": "write_share", "read-once": "epochs"}
+    speaking = [fact for fact in verdict.facts if not fact.against]
+    first = [fact for fact in speaking if fact.feature == defining.get(verdict.workload)]
+    return next((fact.text for fact in (*first, *speaking)), "")
 
 
 def _account(dataset: DatasetProfile) -> list[str]:
     """Return the lines of what is packed, or would be, and what is left out."""
     return list(account_lines(dataset.account, "packed" if dataset.is_packed else "to pack", about=dataset.sampled))
-
-
-def _plotly() -> str:
-    """Return plotly.js from the wheel, gzipped and in Base64: 2.0 MB instead of 4.8. The page inflates it."""
-    source: str = _needed("plotly.offline").get_plotlyjs()
-    return base64.b64encode(gzip.compress(source.encode(), 9, mtime=0)).decode()
-
-
-def _needed(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise UsageError(
-            "tiering report", expected="plotly and jinja2", found=str(error), action="pip install 'tiering[report]'"
-        ) from error
-
-
-def _file(name: str) -> str:
-    return (resources.files("tiering.reporting") / name).read_text(encoding="utf-8")
-
-
-def _json(value: object) -> str:
-    """Return JSON that is safe in a script element: no "<" can end that element, or begin another."""
-    text = json.dumps(_visible(value), separators=(",", ":"), default=lambda number: number.item())
-    return text.replace("<", "\\u003c")
-
-
-def _visible(value: object) -> object:
-    """Return a value in which every text is escaped by tiering.text.shown."""
-    if isinstance(value, str):
-        return shown(value)
-    if isinstance(value, dict):
-        return {name: _visible(item) for name, item in value.items()}
-    return [_visible(item) for item in value] if isinstance(value, list | tuple) else value

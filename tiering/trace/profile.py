@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from tiering.trace.file_totals import FileTally, file_figures
 from tiering.trace.hash_share import mixed
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
-from tiering.trace.program_files import is_below, is_noise
+from tiering.trace.program_files import FileMarks
 from tiering.trace.read_runs import ReadRuns
 from tiering.trace.readers import read_trace
 from tiering.trace.readers.base import Level
@@ -37,7 +37,7 @@ def profile_trace(
     dataset_bytes: int | None = None,
     lenient: bool = False,
     columns: str | None = None,
-    beside: Callable[[pl.DataFrame], None] | None = None,
+    beside: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None,
 ) -> TraceProfile:
     """Read a trace of any known format, or a directory of one job's logs, and profile it.
 
@@ -47,7 +47,8 @@ def profile_trace(
         dataset_bytes: B in the dataset, for coverage.
         lenient: Count lines that cannot be parsed, and skip them.
         columns: Columns of a table, as for `read_trace`.
-        beside: Called with each batch of events, to use them in the same pass.
+        beside: Called with each batch of events, and with those of its events that are not of the machinery of
+            programs, to use them in the same pass.
 
     Returns:
         The figures of the trace.
@@ -63,13 +64,14 @@ def profile_trace(
     """
     trace = read_trace(path, lenient=lenient, columns=columns)
     profile = profile_events(
-        trace.batches if beside is None else _shown(trace.batches, beside),
+        trace.batches,
         source=str(path),
         format=trace.format,
         level=trace.level,
         dataset_root=dataset_root,
         dataset_bytes=dataset_bytes,
         failed=lambda: trace.failed,
+        beside=beside,
     )
     seen = {"skipped_lines": trace.skipped_lines, "notes": trace.notes, "whole": trace.complete, "gaps": trace.gaps}
     seen |= {"calls_missing": trace.missing, "waiting": trace.waiting}
@@ -84,12 +86,6 @@ def _without_times(profile: TraceProfile) -> dict[str, object]:
     return {"untimed": True, "duration": None, "epochs_found": epochs, "write_bursts": None, "working_set": []}
 
 
-def _shown(batches: Iterable[pl.DataFrame], to: Callable[[pl.DataFrame], None]) -> Iterator[pl.DataFrame]:
-    for batch in batches:
-        to(batch)
-        yield batch
-
-
 def profile_events(
     batches: Iterable[pl.DataFrame],
     *,
@@ -99,6 +95,7 @@ def profile_events(
     dataset_root: Path | None = None,
     dataset_bytes: int | None = None,
     failed: Callable[[], Collection[int]] = tuple,
+    beside: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None,
 ) -> TraceProfile:
     """Profile a stream of event batches.
 
@@ -113,6 +110,7 @@ def profile_events(
         dataset_root: A directory whose files are data, even if they look like those of a library.
         dataset_bytes: B in the dataset, for coverage.
         failed: Called at the end; returns the processes that failed or were ended although the run did not fail.
+        beside: As for `profile_trace`.
 
     Returns:
         The figures of the trace.
@@ -122,20 +120,20 @@ def profile_events(
         >>> tiering.profile_events(trace.batches).reread_share  # doctest: +SKIP
         0.79
     """
-    noise = is_noise(dataset_root)
-    inside = is_below(dataset_root) if dataset_root is not None else pl.lit(value=True)
+    marks = FileMarks(dataset_root)
     span, history, runs, tally, visits = Span(), ReadHistory(), ReadRuns(), FileTally(), Visits()
     written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), Sums(), DistinctCount()
     excluded = excluded_read = sequential = 0
     for batch in batches:
         span.add(batch)
-        paths = batch.select("file", "path").unique("file").with_columns(noise=noise, inside=inside)
-        marked = batch.join(paths.drop("path"), on="file", how="left", maintain_order="left")
+        marked = marks.marked(batch)
         moved = pl.col("op").is_in(["read", "write"])
         left_out = marked.filter("noise", moved)
         excluded += int(left_out["size"].sum())
         excluded_read += int(left_out.filter(pl.col("op") == "read")["size"].sum())
         data = marked.filter(~pl.col("noise"))
+        if beside is not None:
+            beside(batch, data)
         placed = data.filter(~IS_NOWHERE)
         run_batch = runs.add(placed)
         reads = run_batch.reads

@@ -34,6 +34,8 @@ _KINDS = (
 )
 _NOISE = "|".join(_KINDS)
 _COMPILED = re.compile(_NOISE)
+#: Files that are remembered.
+_MOST = 1 << 20
 
 
 def is_noise(dataset_root: Path | None = None) -> pl.Expr:
@@ -55,3 +57,31 @@ def is_below(root: Path) -> pl.Expr:
     forms = {os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)}  # noqa: PTH100
     below = [(pl.col("path") == form) | pl.col("path").str.starts_with(f"{form.rstrip('/')}/") for form in forms]
     return pl.any_horizontal(below).fill_null(value=False)
+
+
+class FileMarks:
+    """Marks events of the machinery of programs (`noise`) and of files below a dataset (`inside`).
+
+    What a file is, is looked up by its identity where an earlier batch showed its path, because that is cheaper than to
+    match the path again. Memory is a row for each of 2^20 files at most.
+    """
+
+    def __init__(self, dataset_root: Path | None = None) -> None:
+        self._marks = {
+            "noise": is_noise(dataset_root),
+            "inside": is_below(dataset_root) if dataset_root is not None else pl.lit(value=True),
+        }
+        # What holds for files without a path.
+        self._otherwise = {"noise": False, "inside": dataset_root is None}
+        self._known = pl.DataFrame(schema={"file": pl.UInt64, "noise": pl.Boolean, "inside": pl.Boolean})
+
+    def marked(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """Return a batch of events (EVENT_SCHEMA) with the columns noise and inside, in the same order."""
+        made = batch.join(self._known, on="file", how="left", maintain_order="left")
+        new = batch.select("file", "path").filter(made["noise"].is_null() & batch["path"].is_not_null()).unique("file")
+        if len(new):
+            if len(self._known) + len(new) > _MOST:
+                self._known, new = self._known.clear(), batch.select("file", "path").drop_nulls().unique("file")
+            self._known = pl.concat([self._known, new.select("file", **self._marks)])
+            made = batch.join(self._known, on="file", how="left", maintain_order="left")
+        return made.with_columns(pl.col(name).fill_null(value=value) for name, value in self._otherwise.items())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,7 +10,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tiering.trace.hash_share import HashShare, mixed
-from tiering.trace.program_files import is_noise
 
 #: Bins of time, and the coarser bins of the heat map.
 BINS: Final = 512
@@ -45,24 +42,14 @@ class Timeline:
     rate: float
 
 
-def timeline(batches: Iterable[pl.DataFrame], *, dataset_root: Path | None = None) -> Timeline:
-    """Bin a stream of event batches (EVENT_SCHEMA, in order of time), without the machinery of programs.
+class TimelineBinner:
+    """A timeline while its events arrive.
 
-    dataset_root: a directory whose files are data, even if they look like those of a library.
     Bins double in width whenever the trace outlasts them, so one pass is enough. Memory is BINS sums, FILES rows of
     HEAT_BINS sums with a path each, and a batch. Sums are exact; beyond FILES, only a sample of the files is shown.
     """
-    binner = TimelineBinner(dataset_root)
-    for batch in batches:
-        binner.add(batch)
-    return binner.found()
 
-
-class TimelineBinner:
-    """A timeline while its events arrive."""
-
-    def __init__(self, dataset_root: Path | None = None) -> None:
-        self._noise = is_noise(dataset_root)
+    def __init__(self) -> None:
         self._begin: float | None = None
         self._width = _SHORTEST
         self._last = 0
@@ -72,31 +59,25 @@ class TimelineBinner:
         self._paths: dict[int, str] = {}
         self._share = HashShare()
 
-    def add(self, batch: pl.DataFrame) -> None:
-        """Add a batch of events."""
-        if batch.is_empty():
-            return
+    def add(self, moved: pl.DataFrame, *, begin: float) -> None:
+        """Add events that move data (EVENT_SCHEMA, in order of time). begin: when the batch that they are of begins."""
         if self._begin is None:
-            self._begin = float(batch["time"].to_numpy().min())
-        paths = batch.select("file", "path").unique("file").with_columns(noise=self._noise)
-        moved = batch.filter(pl.col("op").is_in(_KINDS), pl.col("size") > 0)
-        moved = moved.join(paths.select("file", "noise"), on="file", how="left").filter(~pl.col("noise"))
+            self._begin = begin
         if moved.is_empty():
             return
         since = np.maximum(moved["time"].to_numpy() - self._begin, 0.0)
         self._widen(float(since.max()))
         bins = (since / self._width).astype(np.int64)
         self._last = max(self._last, int(bins.max()))
-        summed = (
-            moved.select("op", "file", "size", bin=pl.Series(bins))
-            .group_by("op", "file", "bin")
-            .agg(pl.col("size").sum())
-        )
-        bins, sizes = summed["bin"].to_numpy(), summed["size"].to_numpy()
+        sizes = moved["size"].to_numpy()
         for row, kind in enumerate(_KINDS):
-            of_kind = (summed["op"] == kind).to_numpy()
+            of_kind = (moved["op"] == kind).to_numpy()
             np.add.at(self._sums[row], bins[of_kind], sizes[of_kind])
-        self._add_files(summed["file"].to_numpy(), bins // (BINS // HEAT_BINS), sizes, paths)
+        chosen = self._chosen(moved["file"].to_numpy())
+        heated = moved.select("file", "path", "size", bin=pl.Series(bins // (BINS // HEAT_BINS))).filter(
+            pl.Series(chosen, dtype=pl.Boolean)
+        )
+        self._add_files(heated)
 
     def _widen(self, latest: float) -> None:
         factor = 1
@@ -108,11 +89,8 @@ class TimelineBinner:
             self._sums = _folded(self._sums, factor)
             self._heat = _folded(self._heat, factor)
 
-    def _add_files(
-        self, files: NDArray[np.uint64], bins: NDArray[np.int64], sizes: NDArray[np.int64], paths: pl.DataFrame
-    ) -> None:
-        chosen = self._chosen(files)
-        files, bins, sizes = files[chosen], bins[chosen], sizes[chosen]
+    def _add_files(self, heated: pl.DataFrame) -> None:
+        files = heated["file"].to_numpy()
         ids = np.union1d(self._ids, files)
         while np.count_nonzero(self._chosen(ids)) > FILES and self._share.halve():
             pass
@@ -120,13 +98,12 @@ class TimelineBinner:
         kept = self._chosen(self._ids)
         heat = np.zeros((len(ids), HEAT_BINS), np.int64)
         heat[np.searchsorted(ids, self._ids[kept])] = self._heat[kept]
-        chosen = self._chosen(files)
-        np.add.at(heat, (np.searchsorted(ids, files[chosen]), bins[chosen]), sizes[chosen])
+        heated = heated.filter(pl.Series(self._chosen(files), dtype=pl.Boolean))
+        files, bins = heated["file"].to_numpy(), heated["bin"].to_numpy()
+        np.add.at(heat, (np.searchsorted(ids, files), bins), heated["size"].to_numpy())
         self._ids, self._heat = ids, heat
-        named = paths.filter(
-            pl.col("file").is_in(pl.Series(ids, dtype=pl.UInt64).implode()), pl.col("path").is_not_null()
-        )
-        merged = dict(named.select("file", "path").iter_rows()) | self._paths
+        named = heated.select("file", "path").drop_nulls().unique("file")
+        merged = dict(named.iter_rows()) | self._paths
         alive = set(ids.tolist())
         self._paths = {file: path for file, path in merged.items() if file in alive}
 

@@ -36,7 +36,7 @@ MOVED: Final = 10e6
 #: B written for each B read, above which a job keeps filling a cache.
 FILLING: Final = 0.3
 #: Without this many samples of a role, and s watched, shares are too uncertain.
-FEWEST_SAMPLES: Final = 20
+FEWEST_SAMPLES: Final = 10
 SHORTEST: Final = 1.0
 #: Without this many batches in a profiler's trace, too.
 FEWEST_BATCHES: Final = 10
@@ -96,9 +96,12 @@ def of_loader(waiting: Waiting, seen: Seen) -> Iterator[Cause]:
     if not seen.is_slow:
         return
     yield from _of_storage(waiting, seen)
-    if loader.lock >= MATTERS and (waiting.accelerator_busy is None or seen.starved is not None):
-        text = f"{percent(loader.lock)} of the {seen.who} time is spent waiting for a lock that another one holds."
-        yield named("lock", loader.lock, text)
+    # Each release of a lock wakes one that waits for it. Where processors are short, it then queues, often in vain.
+    held = loader.lock / (1.0 - loader.queued) if loader.queued < 1 else 0.0
+    if held >= MATTERS and (waiting.accelerator_busy is None or seen.starved is not None):
+        queued = ", where it does not queue for a processor," if loader.queued >= FED else ""
+        text = f"{percent(held)} of the {seen.who} time{queued} is spent waiting for a lock that another one holds."
+        yield named("lock", held, text)
     if seen.starved is not None and loader.processor >= BUSY and waiting.cores is not None:
         spare = waiting.cores - waiting.demand
         text = (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from tests.trace.watching.looks import look, process
+from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.watching.job_progress import ProgressTally
 
 
@@ -89,3 +91,11 @@ def test_a_pid_that_is_given_away_again_is_another_process_and_ended_ones_are_fo
     for pid in range(10_000):
         tally.add(look(process(pid, started=3)))
     assert len(tally.progress().processes) == 1
+
+
+def test_what_was_touched_is_missing_where_most_was_read_at_unknown_places():
+    rows = {"op": ["read"], "size": [1_000], "path": [None]}
+    events = pl.DataFrame(rows, schema={name: EVENT_SCHEMA[name] for name in rows})
+    found = tallied(look(process(), touched=100, touched_again=20), look(process(), events=events), dataset_bytes=5_000)
+    assert found.touched is found.touched_share is found.reread_share is None
+    assert found.epoch.done == pytest.approx(1_120 / 5_000)

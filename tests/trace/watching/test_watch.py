@@ -203,11 +203,11 @@ def test_a_command_gets_signals_and_its_status_is_returned(tmp_path):
 
 @pytest.mark.parametrize(
     ("target", "found"),
-    [(2**22 + 1, "found none"), (os.getpid(), "the watcher itself"), ("no-such-job-[0-9]{9}", "found none")],
+    [(2**22 + 1, "found none"), (None, "the watcher itself"), ("no-such-job-[0-9]{9}", "found none")],
 )
 def test_a_process_that_is_not_there_is_one_error(target, found):
     with pytest.raises(UsageError, match=found):
-        watch(target, None)
+        watch(os.getpid() if target is None else target, None)
 
 
 def test_several_jobs_of_one_name_are_listed():

@@ -77,7 +77,7 @@ class KernelCalls:
             self._handlers |= {records.NUMBERS[name]: handler for name in names}
 
     def start(self, pid: int, directory: str) -> None:
-        """Expect a process that was forked in a directory, and whose own calls begin with its exec."""
+        """Expect a process in a directory, whose own calls begin with its exec."""
         self._unborn.add(pid)
         self._directories[pid], self._threads[pid] = directory, 1
 
@@ -140,8 +140,6 @@ class KernelCalls:
         damage.missing |= bool(self.calls.unseen)
         damage.failed |= self.calls.tree.failed
 
-    # The ends of processes.
-
     def _fork(self, row: Row, _: bytes, process: Process) -> None:
         child = row[4]
         self._threads[child] = self._threads.get(child, 0) + 1
@@ -171,8 +169,6 @@ class KernelCalls:
 
     def _signal(self, row: Row, _: bytes, process: Process) -> None:
         self.calls.tree.sent(process.pid, signal.Signals(row[records.RESULT]).name)
-
-    # Names and descriptors.
 
     def _inherit(self, process: Process, pid: int, most: int | None = None) -> None:
         for fd, found in open_files_of(pid, most).items():
@@ -209,8 +205,6 @@ class KernelCalls:
     def _line(self, row: Row, arguments: str = "") -> Line:
         when = self._begin + row[records.TIME] / 1e9
         return Line(row[records.WHO] >> 32, when, row[4] & _FD, None, arguments, row[records.RESULT], None, None)
-
-    # Calls.
 
     def _moves(self, op: str) -> Handler:
         cells, begin = self.calls.cells, self._begin

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -66,3 +70,19 @@ def kernel_counts(pid: int) -> tuple[int | None, int | None]:
         return int(fields["rchar"]), int(fields["wchar"])
     except (OSError, ValueError, KeyError):
         return None, None
+
+
+@contextmanager
+def held(words: Sequence[str], pass_fds: Sequence[int] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program that waits before its first instruction until the block ends, so that a backend can attach.
+
+    It gets this process's standard streams.
+    """
+    # The shell stops itself, and then becomes the program under the same number.
+    shell = ["/bin/sh", "-c", 'kill -STOP $$; exec "$@"', "sh", *words]
+    process = subprocess.Popen(shell, pass_fds=pass_fds)  # noqa: S603 - the program is given as words
+    try:
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        yield process
+    finally:
+        os.kill(process.pid, signal.SIGCONT)

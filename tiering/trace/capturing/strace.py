@@ -6,7 +6,6 @@ import fcntl
 import os
 import select
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from tiering.system.inherited_files import processor_seconds
 from tiering.system.page_fault_events import PageFaultEvents, attached_to
 from tiering.system.signals import passing_on
-from tiering.trace.capturing.running import Run, UnavailableError, exit_status, kernel_counts
+from tiering.trace.capturing.running import Run, UnavailableError, exit_status, held, kernel_counts
 
 #: The calls that strace's reader understands (strace_calls.CALLS), without those that only describe a file.
 ASKED = (
@@ -51,9 +50,9 @@ def record_strace(command: Sequence[str], to: Path, work: Path) -> Run:
     with suppress(OSError):
         fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE)
     words = [program, *FLAGS, "-o", f"/proc/self/fd/{writing}", "--", *command]
-    strace = subprocess.Popen(words, pass_fds=[writing])  # noqa: S603 - no shell
-    os.close(writing)
-    faults = attached_to(strace.pid)
+    with held(words, pass_fds=[writing]) as strace:
+        os.close(writing)
+        faults = attached_to(strace.pid)
     with passing_on(lambda: _child(strace.pid)):
         try:
             run, text_bytes = _converted(reading, strace.pid, faults, to, work)

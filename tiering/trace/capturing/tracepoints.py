@@ -19,7 +19,7 @@ from tiering.system.call_recorder import CallRecorder
 from tiering.system.inherited_files import exists
 from tiering.system.page_fault_events import PageFaultEvents, attached_to
 from tiering.system.signals import passing_on
-from tiering.trace.capturing.running import Run, UnavailableError, exit_status, kernel_counts
+from tiering.trace.capturing.running import Run, UnavailableError, exit_status, held, kernel_counts
 from tiering.units import counted
 
 if TYPE_CHECKING:
@@ -39,12 +39,9 @@ def record_tracepoints(command: Sequence[str], to: Path, work: Path) -> Run:
         raise UnavailableError(error.strerror or str(error)) from error
     with recorder, tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(work)) as file:
         waiting = _Waiting(recorder, file)
-        recorder.follow([os.getpid()])
-        try:
-            process = subprocess.Popen(list(command))  # noqa: S603 - no shell
-        finally:
-            recorder.leave(os.getpid())
-        faults = attached_to(process.pid)
+        with held(command) as process:
+            recorder.follow([process.pid])
+            faults = attached_to(process.pid)
         with passing_on(lambda: process.pid):
             try:
                 return _recorded(process, recorder, waiting, faults, to, work)

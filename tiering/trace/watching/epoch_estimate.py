@@ -19,6 +19,8 @@ _FEW: Final = 0.01
 _SETTLED: Final = 0.1
 #: Of the bytes touched: so many re-reads show that an epoch ended.
 _RETURNED: Final = 0.01
+#: Of the bytes read: so many may be read at unknown places while it is told which bytes were touched.
+_UNPLACED: Final = 0.05
 #: Of an epoch's bytes: so many further new ones show that it had not ended.
 _MISTAKEN: Final = 0.1
 
@@ -70,6 +72,7 @@ class EpochEstimator:
 
     def __init__(self, *, from_start: bool, dataset_bytes: int | None = None) -> None:
         self.touched = self.touched_again = 0
+        self._shown = False
         self._from_start = self._anchored = from_start
         self._given = dataset_bytes
         self._found: int | None = None
@@ -87,8 +90,9 @@ class EpochEstimator:
         self.touched_again += again
         if look.touched is None:
             self._by_events += _data_read(look.events)
-        # Each source may lag behind the other, so the totals are compared, not the looks.
-        self._read = max(self.touched + self.touched_again, self._by_events)
+        else:
+            self._shown = True
+        self._read = self.touched + self.touched_again + self._by_events
         moved = self._read - before
         kept = exp(-look.seconds / _AVERAGED)
         self._recent_bytes = self._recent_bytes * kept + moved
@@ -100,22 +104,31 @@ class EpochEstimator:
 
     def _find_epoch(self, before: int) -> None:
         """Find the bytes of an epoch, and where one began. before: B read before this look."""
-        if self._new > _FEW * self.touched:
+        if not self.shows_bytes:
+            return
+        # No more of a dataset can be touched than it holds, but some sources count parts of files as wholes.
+        touched = min(self.touched, self._given or self.touched)
+        if self._new > _FEW * touched:
             self._new, self._last_new = 0, self._read
-        if self._found is not None and self.touched > (1 + _MISTAKEN) * self._found:
+        if self._found is not None and touched > (1 + _MISTAKEN) * self._found:
             # What looked like the dataset was an index, or the first of several.
             self._found, self._again = None, 0
             self._anchored, self._began = self._from_start, 0
-        if self.touched_again and self._read - self._last_new >= _SETTLED * self.touched:
-            self._found = self.touched
-        if not self._anchored and self._again > _RETURNED * max(self.touched, (self._given or 0) / 5):
+        if self.touched_again and self._read - self._last_new >= _SETTLED * touched:
+            self._found = touched
+        if not self._anchored and self._again > _RETURNED * max(touched, (self._given or 0) / 5):
             self._anchored, self._began = True, before
+
+    @property
+    def shows_bytes(self) -> bool:
+        """Whether it is known which bytes were read, but for few."""
+        return self._shown and self._by_events <= _UNPLACED * self._read
 
     @property
     def touched_share(self) -> float | None:
         """The share of the dataset that was touched; None where no source shows it, or the dataset is not known."""
         whole = self._given or self._found
-        return min(1.0, self.touched / whole) if whole and self.touched else None
+        return min(1.0, self.touched / whole) if whole and self.touched and self.shows_bytes else None
 
     def estimate(self) -> EpochEstimate | None:
         """Return the estimate; None while the bytes of an epoch are not known, or nothing was read."""

@@ -93,6 +93,7 @@ class JobProgress:
     Attributes:
         time: s since the epoch.
         seconds: s since the watch began.
+        look_seconds: s between the last two looks.
         root: The pid of the process that is watched, with all that it started.
         command: The name of its program.
         read, written: By calls of read and write, of any file, pipe or socket.
@@ -111,6 +112,7 @@ class JobProgress:
 
     time: float
     seconds: float
+    look_seconds: float
     root: int
     command: str
     read: Flow
@@ -202,14 +204,12 @@ class ProgressTally:
         self.seconds = 0.0
         self._last: Observation | None = None
         self._root: tuple[int, str] | None = None
-        self._shows_bytes = False
 
     def add(self, look: Observation) -> None:
         """Take note of a look."""
         self.seconds += look.seconds
         self._epochs.add(look)
         self._watcher.add(look.seconds, {"seconds": look.watcher})
-        self._shows_bytes = self._shows_bytes or look.touched is not None
         each = look.processes
         if self._root is None and each:
             self._root = each[0].pid, each[0].command
@@ -243,6 +243,7 @@ class ProgressTally:
         return JobProgress(
             time=self._last.time,
             seconds=self.seconds,
+            look_seconds=self._last.seconds,
             root=self._root[0],
             command=self._root[1],
             read=flows["read"] or nothing,
@@ -251,9 +252,9 @@ class ProgressTally:
             storage_read=flows["storage_read"],
             storage_written=flows["storage_written"],
             files=self._last.files,
-            touched=self._epochs.touched if self._shows_bytes else None,
+            touched=self._epochs.touched if self._epochs.shows_bytes else None,
             touched_share=self._epochs.touched_share,
-            reread_share=self._epochs.touched_again / moved if moved else None,
+            reread_share=self._epochs.touched_again / moved if moved and self._epochs.shows_bytes else None,
             epoch=self._epochs.estimate(),
             processes=tuple(sorted(processes, key=lambda each: (each.busy, -each.pid), reverse=True)),
             watcher=self._watcher.rate("seconds"),

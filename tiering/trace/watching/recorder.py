@@ -89,7 +89,7 @@ class Recorder:
 
     def uses(self) -> tuple[SourceUse, ...]:
         """Return what each source shows and lacks."""
-        return self._evidence.uses()
+        return (*self._evidence.uses(), self._surroundings.use())
 
     def notes(self) -> list[str]:
         """Return remarks for the user."""

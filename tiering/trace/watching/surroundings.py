@@ -7,7 +7,7 @@ from typing import Self
 
 from tiering.system.accelerators import Accelerators
 from tiering.system.memory_pressure import MemoryCounts, MemoryGroup
-from tiering.trace.watching.observation import AcceleratorLook, MemoryLook
+from tiering.trace.watching.observation import AcceleratorLook, MemoryLook, SourceUse
 
 
 class Surroundings:
@@ -15,22 +15,25 @@ class Surroundings:
 
     Args:
         pid: A process of the job; its control groups are those of the job.
-
-    Attributes:
-        without_accelerators: Why no accelerator is seen; "" if some are.
     """
 
     def __init__(self, pid: int) -> None:
         self._group = MemoryGroup(pid)
         self._before = self._group.counts()
         self._accelerators = Accelerators()
-        self.without_accelerators = self._accelerators.missing
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *reason: object) -> None:
         self._accelerators.__exit__(*reason)
+
+    def use(self) -> SourceUse:
+        """Return what is seen of accelerators."""
+        missing = self._accelerators.missing
+        return SourceUse(
+            "NVML", not missing, "how busy NVIDIA's accelerators are", "accelerators of other makers", missing
+        )
 
     def memory(self) -> MemoryLook:
         """Return what the memory did since the call before."""
