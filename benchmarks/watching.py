@@ -285,6 +285,8 @@ def measured(tool: str, kind: str, data: Path, work: Path, rounds: int) -> Figur
             for watched in (False, True) if number % 2 else (True, False):
                 if watched and tool in ATTACHED:
                     words, first_line = ATTACHED[tool]
+                    # fatrace replaces no file.
+                    (work / "t.fatrace").unlink(missing_ok=True)
                     with attached(words(job.process.pid, work), first_line=first_line) as pid:
                         before = used(pid)
                         taken[True] = job.run(epochs)
