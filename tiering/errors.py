@@ -20,7 +20,7 @@ import errno
 import shlex
 from typing import ClassVar
 
-from tiering.text import shown, without_secrets
+from tiering.text import display, shown, without_secrets
 
 
 class TieringError(Exception):
@@ -130,6 +130,8 @@ def from_os_error(error: OSError, location: object = "input/output") -> TieringE
     location: what to name if the system named no file.
     """
     kind = InputError if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR) else MachineError
-    where = str(error.filename or location)
+    # The system names a file as it was given: as text, as bytes, or by the number of its descriptor.
+    named = None if isinstance(error.filename, int) else error.filename
+    where = display(named) if isinstance(named, bytes) else str(named or location)
     found = (error.strerror or str(error)).lower()
     return kind(where, found=found, action=_ADVICE.get(error.errno or 0, ""))

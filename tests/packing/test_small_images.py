@@ -46,6 +46,8 @@ def odd(tmp_path, monkeypatch):
     (root / "c" / "dead.jpg").symlink_to("nowhere")
     (root / "c" / "circle").symlink_to("..")
     os.mkfifo(root / "c" / "fifo.jpg")
+    for name in ("a/0004.jpg", "b/large.jpg", "c/mask/1.jpg"):
+        os.utime(root / name, (0, 13_000_000_000))  # in 2381: more ns than 64 bits hold
     return root
 
 
@@ -68,6 +70,22 @@ def test_the_store_is_the_same_with_and_without_the_extensions(odd, tmp_path, wi
         assert manifest.samples > 300
         assert manifest.left_out >= 3
     assert made[False] == made[True]
+
+
+def test_few_small_files_between_large_ones_are_read_in_one_go_with_them(tmp_path, monkeypatch):
+    """Otherwise the kernel would be told of the next few files only, and a disk would be idle between."""
+    for number in range(60):
+        put(tmp_path / "mixed", f"{number:02d}.jpg", picture() + bytes((80_000 if number % 3 else 0) + 9))
+    parts, read = [], small_images.small_batches
+
+    def noted(source, rows):
+        for part in read(source, rows):
+            parts.append(part)
+            yield part
+
+    monkeypatch.setattr("tiering.packing.shard.small_batches", noted)
+    assert tiering.convert(tmp_path / "mixed", tmp_path / "store", "lmdb").samples == 60
+    assert parts == [(0, 60)]
 
 
 @pytest.mark.parametrize("spoil", ["grew", "shrank", "vanished", "a FIFO", "a folder"])

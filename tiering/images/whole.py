@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from PIL import Image
 
@@ -15,6 +17,9 @@ else:
     #: Whether the C extension is there.
     NATIVE = True
 
+#: No limit of pixels.
+_ALL: Final = (1 << 64) - 1
+
 
 def plainly_whole(data: memoryview, sizes: IndexArray) -> MaskArray:
     """Return which images are plainly whole: JPEG, PNG and WebP whose header and end are right, bool (n,).
@@ -24,5 +29,7 @@ def plainly_whole(data: memoryview, sizes: IndexArray) -> MaskArray:
     """
     whole = np.zeros(len(sizes), dtype=np.bool_)
     limit = Image.MAX_IMAGE_PIXELS
-    _whole.whole_images(data, sizes, whole, (1 << 64) - 1 if limit is None else 2 * limit)
+    # Pillow takes any number, such as 1e9 or infinity.
+    most = _ALL if limit is None else int(min(max(2 * limit, 0), _ALL))
+    _whole.whole_images(data, sizes, whole, most)
     return whole

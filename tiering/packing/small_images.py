@@ -27,6 +27,9 @@ _LARGEST: Final = 64 << 10
 _BATCH_BYTES: Final = 1 << 20
 _BATCH: Final = 1024
 
+#: Fewer small files between others are read one by one: the next ones are announced to the disk across both.
+_FEW: Final = 16
+
 
 @dataclass(frozen=True, slots=True)
 class SmallBatch:
@@ -67,11 +70,14 @@ def small_batches(source: Source, rows: Rows) -> Iterator[SmallBatch | tuple[int
 
 
 def _parts(source: Source, rows: Rows) -> list[tuple[int, int, bool]]:
-    """Cut rows into batches of small files and stretches of others. Few small files among others are no batches."""
-    small = (rows.size > 0) & (rows.size <= _LARGEST)
+    """Cut rows into batches of small files and stretches of others. Few small files between others are no batch."""
     local = "://" not in source.base and not source.has_files and not source.compressed
-    if not (file_batches.NATIVE and whole.NATIVE and local) or 2 * np.count_nonzero(small) < len(rows):
+    if not (file_batches.NATIVE and whole.NATIVE and local):
         return [(0, len(rows), False)]
+    small = (rows.size > 0) & (rows.size <= _LARGEST)
+    for first, last in list(stretches(small)):
+        if last - first < _FEW:
+            small[first:last] = False
     parts = []
     for first, last in stretches(small):
         if not small[first]:

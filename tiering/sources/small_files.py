@@ -7,6 +7,7 @@ import stat
 from typing import Final
 
 from tiering.errors import from_os_error
+from tiering.sources.trees.local import version_of
 from tiering.sources.trees.remote import as_os_error, connect, look_up
 from tiering.storage.failures import asking
 from tiering.storage.urls import joined
@@ -31,7 +32,7 @@ def look_up_files(base: str, names: list[str]) -> list[tuple[int, int]]:
         except (OSError, ValueError):  # Reading it will raise the proper error.
             found.append((-1, 0))
             continue
-        found.append((about.st_size, about.st_mtime_ns) if stat.S_ISREG(about.st_mode) else (-1, 0))
+        found.append((about.st_size, version_of(about)) if stat.S_ISREG(about.st_mode) else (-1, 0))
     return found
 
 

@@ -33,6 +33,9 @@
 /* Files that are open and announced to the kernel before their turn, where the page cache has none of them. */
 #define AHEAD 16
 
+/* The page size of every processor is a multiple of it. */
+#define SMALLEST_PAGE 4096
+
 /* Fewer files are not worth a second thread. */
 #define TOGETHER 512
 
@@ -136,6 +139,15 @@ typedef struct {
   Py_buffer *out;
 } Looks;
 
+/* As version_of in local.py. */
+static int64_t changed(const struct timespec *time) {
+  int64_t ns;
+  if (__builtin_mul_overflow((int64_t)time->tv_sec, (int64_t)1000000000, &ns) ||
+      __builtin_add_overflow(ns, (int64_t)time->tv_nsec, &ns))
+    return time->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+  return ns;
+}
+
 static void *look(void *given) {
   const Looks *looks = given;
   char path[PATH_MAX];
@@ -144,7 +156,7 @@ static void *look(void *given) {
     int there = name_at(looks->names, i, path) && !fstatat(looks->directory, path, &about, 0);
     put(&looks->out[0], i, there ? (int64_t)about.st_mode : 0);
     put(&looks->out[1], i, there ? (int64_t)about.st_size : 0);
-    put(&looks->out[2], i, there ? (int64_t)about.st_mtim.tv_sec * 1000000000 + about.st_mtim.tv_nsec : 0);
+    put(&looks->out[2], i, there ? changed(&about.st_mtim) : 0);
   }
   return NULL;
 }
@@ -227,7 +239,8 @@ static void read_batch(int directory, const Names *names, const Py_buffer *sizes
     struct iovec parts[2] = {{one.to, one.size}, {&more, 1}};
     long got = syscall(SYS_preadv2, one.file, parts, 2L, 0L, 0L, (long)RWF_NOWAIT);
     if (got >= 0 && (size_t)got == one.size) {
-      finish(&one, 1, crcs, read);
+      /* Between two pages, it may be the page cache that ends here, and not the file. */
+      finish(&one, one.size % SMALLEST_PAGE || read_rest(&one, one.size), crcs, read);
       continue;
     }
     /* The page cache has not all of it, or the file system or an old kernel cannot tell. */

@@ -54,7 +54,8 @@ def look_at_files(directory: int, names: bytes, ends: IndexArray) -> tuple[Index
     """Look at files by name, following links: their modes, sizes in bytes, and times of change in ns since 1970.
 
     directory: descriptor. names: end to end. ends: int64 (n,), where each name ends. Returns int64 (n,) arrays. The
-    mode of a file that cannot be looked at is 0. About 1.4 us a file with a warm cache (one core).
+    mode of a file that cannot be looked at is 0. Times that int64 does not hold are its ends. About 1.4 us a file with
+    a warm cache (one core).
     """
     modes, sizes, changed = np.empty((3, len(ends)), dtype=np.int64)
     _files.look_at_files(directory, names, ends, modes, sizes, changed)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.examples import examples
 from tests.trees import put
+from tiering.errors import InputError
 from tiering.sources.account import Ledger
 from tiering.sources.scan import scan
 from tiering.sources.trees.local_folder import LocalFolder, sorted_names
@@ -51,6 +52,12 @@ def test_keys_come_sorted_bytewise_from_any_tree(tmp_path_factory, tree):
     # A suffix that cannot name a field leaves its file out.
     left_out = scan(root).account.left_out.get("sidecar")
     assert len({*samples, *fields(root)}) + (left_out.count if left_out else 0) == len(expected)
+
+
+def test_a_root_that_vanished_is_named(tmp_path):
+    folder = LocalFolder(os.fsencode(tmp_path / "gone"))
+    with pytest.raises(InputError, match=f"^{tmp_path}/gone/: no such file"):
+        list(Walk().batches(folder))
 
 
 def test_a_file_a_directory_and_a_longer_name_stand_in_order_of_their_keys(tmp_path):

@@ -21,6 +21,9 @@ from tiering.sources.trees.contents import broken, is_zarr, special
 #: How many entries are classified at once.
 CHUNK: Final = 20_000
 
+#: The last time that a listing holds, in the year 2262.
+_LAST: Final = (1 << 63) - 1
+
 #: Device and inode of a directory.
 Identity = tuple[int, int]
 
@@ -147,6 +150,11 @@ def marked_name(entry: os.DirEntry[AnyStr]) -> AnyStr:
     if not directory:
         return entry.name
     return entry.name + "/" if isinstance(entry.name, str) else entry.name + b"/"
+
+
+def version_of(about: os.stat_result) -> int:
+    """Return when a file was changed, in ns since 1970; if 64 bits do not hold that, the closest that they do."""
+    return max(min(about.st_mtime_ns, _LAST), -_LAST - 1)
 
 
 def regular_files(root: bytes) -> Iterator[tuple[bytes, int]]:

@@ -18,10 +18,11 @@ from tiering.images.formats import is_image_name, needs_a_look
 from tiering.sources.left_out import NOT_AN_IMAGE, NOT_PACKED
 from tiering.sources.sidecars import Place
 from tiering.sources.trees.contents import look_at
-from tiering.sources.trees.local import Directory, Identity, classify_entry, entered, refused
+from tiering.sources.trees.local import Directory, Identity, classify_entry, entered, refused, version_of
 from tiering.sources.trees.siblings import DESCRIPTIONS, Beside, Role, Sidecars, by_parts
 from tiering.sources.trees.walk import BATCH, Files, Row, Walk
 from tiering.system import file_batches
+from tiering.text import display
 
 _DOT: Final = ord(".")
 
@@ -73,7 +74,7 @@ class LocalFolder:
                 chain = directory.chain
         except OSError as error:
             if not self.prefix:
-                raise from_os_error(error) from error
+                raise from_os_error(error, display(self.root)) from error
             kind, reason = refused(error)
             walk.ledger.leave_out(kind, self.prefix, reason=reason)
             return
@@ -123,7 +124,7 @@ class LocalFolder:
             except OSError:
                 file = False
             if file and role is None and walk.claim is None and is_image_name(name):
-                yield key, about.st_size, about.st_mtime_ns  # nearly all files; another generator would cost 0.3 us
+                yield key, about.st_size, version_of(about)  # nearly all files; another generator would cost 0.3 us
             elif file:
                 yield from self._file(walk, name, role, about)
             elif self._is_folder(walk, name, role):
@@ -152,7 +153,7 @@ class LocalFolder:
     def _file(self, walk: Walk, name: bytes, role: Role, about: os.stat_result) -> Iterator[Row]:
         key, size = self.prefix + name, about.st_size
         if walk.claim is not None and (claim := walk.claim(key)) is not None:
-            yield from walk.claimed(claim, (key, size, about.st_mtime_ns))
+            yield from walk.claimed(claim, (key, size, version_of(about)))
             walk.leave_beside(self._beside(walk, role))
             return
         with_image = walk.comes_with_image(role)
@@ -160,20 +161,20 @@ class LocalFolder:
             return
         if not is_image_name(name):
             if role is None and walk.ledger.is_raw(name, size):
-                walk.other(self.prefix, name, role, size, about.st_mtime_ns)
+                walk.other(self.prefix, name, role, size, version_of(about))
                 return
             kind, reason = look_at(os.path.join(self.root, key), name)  # noqa: PTH118 - bytes paths
             if kind and with_image:
                 return
             if kind == NOT_AN_IMAGE or (kind == NOT_PACKED and isinstance(role, Beside)):
-                walk.other(self.prefix, name, role, size, about.st_mtime_ns)
+                walk.other(self.prefix, name, role, size, version_of(about))
                 return
             if kind:
                 walk.ledger.leave_out(kind, key, size, reason)
                 return
         if walk.takes(self.prefix, name, role, size):
             walk.attach(key, self._beside(walk, role))
-            yield key, size, about.st_mtime_ns
+            yield key, size, version_of(about)
 
     def _beside(self, walk: Walk, role: Role) -> list[Place]:
         """Return the files that are fields of an image. Those that cannot be read are recorded in the ledger."""
@@ -191,7 +192,7 @@ class LocalFolder:
                 continue
             kind, reason = (NOT_AN_IMAGE, "") if is_image_name(name) else look_at(path, name)
             if kind in (NOT_AN_IMAGE, NOT_PACKED):
-                found.append(Place(suffix, key, about.st_size, about.st_mtime_ns))
+                found.append(Place(suffix, key, about.st_size, version_of(about)))
             elif kind:
                 walk.ledger.leave_out(kind, key, about.st_size, reason)
         return found
