@@ -82,6 +82,19 @@ def test_nothing_to_profile_is_a_usage_error():
     assert tiering("profile", FIXTURES, "--probes", "0").returncode == 2
 
 
+def test_a_trace_in_the_place_of_a_dataset_is_named_with_the_command_that_takes_it(tmp_path):
+    # As a loader records it, a trace is a directory.
+    recording = tmp_path / "run.parquet"
+    put(recording, "4711-5f0c3a9e12ab-00000.parquet", b"PAR1")
+    line = fails(2, "UsageError", "profile", recording)
+    assert line.endswith(f"found a trace. Type: tiering profile --trace {recording}")
+    trace = tmp_path / "copy.parquet"
+    assert tiering("trace", "-o", trace, "--", "cat", __file__).returncode == 0
+    refused = tiering("profile", trace)
+    assert refused.returncode == 2
+    assert f"found a trace. Type: tiering profile --trace {trace}" in refused.stderr
+
+
 def test_damage_is_told_on_stderr_and_counted(tmp_path):
     put(tmp_path, "cat/good.jpg")
     put(tmp_path, "cat/zero.jpg", b"")

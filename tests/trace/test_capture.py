@@ -138,7 +138,8 @@ import os, sys
 from tiering.trace.capture import record
 record(["true"], sys.argv[1], backend="strace")
 os.setuid(65534)
-made = record(["true"], sys.argv[2])
+# Its counts may not be read.
+made = record([sys.argv[3], "0.6"], sys.argv[2])
 print(made.backend, made.refused)
 """
 
@@ -146,7 +147,10 @@ print(made.backend, made.refused)
 def test_without_rights_strace_records_and_the_reason_is_given(tmp_path):
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o777)
-        words = [sys.executable, "-c", WITHOUT_RIGHTS, str(tmp_path / "t"), f"{place}/t"]
+        hidden = Path(place, "hidden")
+        shutil.copy(shutil.which("sleep") or "", hidden)
+        hidden.chmod(0o111)
+        words = [sys.executable, "-c", WITHOUT_RIGHTS, str(tmp_path / "t"), f"{place}/t", str(hidden)]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("strace ")
     assert "tracepoints: Operation not permitted" in done.stdout
@@ -310,3 +314,37 @@ def test_a_recording_remembers_which_part_of_the_run_failed(tmp_path, files):
     assert (profile.whole, profile.gaps) == (True, [])
     assert profile.failed_share > 0.99
     assert not classify(profile).whole
+
+
+@pytest.mark.parametrize("backend", ["tracepoints", "strace"])
+def test_a_signal_without_a_name_ends_a_process_as_any_other(tmp_path, backend):
+    trace = tmp_path / "trace.parquet"
+    assert record(["sh", "-c", "kill -40 $$"], trace, backend=backend).status == 168
+    assert not profile_trace(trace).whole
+
+
+RANDOM_PAGES = """
+import mmap, random, sys
+file = open(sys.argv[1], "rb")
+mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+mapped.madvise(mmap.MADV_RANDOM)
+pages = range(0, len(mapped), 4096)
+for page in random.sample(pages, len(pages)):
+    mapped[page]
+"""
+
+
+def test_pages_that_come_two_mebibytes_at_a_time_may_all_have_been_read(tmp_path):
+    # A file system in memory keeps files in such pieces; elsewhere it depends on how the file came into memory.
+    place, size = tmp_path / "in-memory", 16 << 20
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "huge=always", "tmpfs", str(place)], check=True)
+    try:
+        (place / "data").write_bytes(bytes(size))
+        # It ends before anybody looks at its memory.
+        record([sys.executable, "-S", "-c", RANDOM_PAGES, str(place / "data")], tmp_path / "trace.parquet")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    profile = profile_trace(tmp_path / "trace.parquet")
+    assert profile.bytes_read < size // 10
+    assert profile.bytes_read + profile.bytes_mapped_unsure >= size

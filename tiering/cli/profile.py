@@ -11,6 +11,7 @@ import typer
 from tiering.cli.choices import MOST_SEED, Lenient
 from tiering.cli.dataset_rows import dataset_rows
 from tiering.cli.field_trees import FieldTrees, patterns_of
+from tiering.cli.mistaken_trace import no_trace
 from tiering.cli.output import JsonFlag, emit_json, note, out, status
 from tiering.cli.selected import Split, Where, selected
 from tiering.errors import UsageError
@@ -108,7 +109,7 @@ def profile(
     of_table, of_trace = _columns(columns, dataset, traced=bool(traces))
     directory = None
     if dataset is not None:
-        with status(f"Reading {dataset}"):
+        with status(f"Reading {dataset}"), no_trace(dataset):
             directory = _profile_dataset(
                 TableSource(dataset, of_table, root) if of_table or root else dataset,
                 patterns_of(field), asked, probes, seed, split, where, reencoded=reencoded,

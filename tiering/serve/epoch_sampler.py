@@ -40,7 +40,9 @@ class EpochSampler(Sampler[int]):  # type: ignore[misc]
         even: As for the Loader. By default all ranks draw the same number of indices: some end with one from the
             beginning of the epoch.
         limit: Draw only that many indices, the first of each epoch's order.
-        weights, replacement, repeats: As for the Loader. Any dataset but a StoreDataset takes an array of weights.
+        weights: As for the Loader. Any dataset but a StoreDataset takes an array of weights.
+        replacement: As for the Loader.
+        repeats: As for the Loader.
     """
 
     def __init__(

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import Final, NamedTuple
 
-from tiering.system.process_files import read_bytes
+from tiering.system.process_files import read_bytes, readable
 from tiering.system.process_maps import plain_path
 
 #: A map of a file in /proc/PID/smaps: its rights and path, and what is resident and referenced of it, in KiB.
 _MAP: Final = re.compile(
     rb"^[0-9a-f]+-[0-9a-f]+ ([rwxsp-]{4}) [0-9a-f]+ \S+ \d+ +(/[^\n]*)\n"
     rb"(?:(?!Rss:)[^\n]*\n)*Rss: +(\d+) kB\n(?:(?!Referenced:)[^\n]*\n)*Referenced: +(\d+) kB"
-    rb"(?:\n(?!FilePmdMapped:|[0-9a-f]+-)[^\n]*)*(?:\nFilePmdMapped: +(\d+) kB)?",
+    rb"(?:\n(?!ShmemPmdMapped:|FilePmdMapped:|[0-9a-f]+-)[^\n]*)*"
+    rb"(?:\nShmemPmdMapped: +(\d+) kB)?(?:\nFilePmdMapped: +(\d+) kB)?",
     re.MULTILINE,
 )
+_HUGE_MAPS: Final = re.compile(rb"^thp_file_mapped (\d+)$", re.MULTILINE)
 #: What /proc/PID/clear_refs understands: the bits of mapped files.
 _OF_FILES: Final = b"3"
 
@@ -41,15 +44,22 @@ def used_maps(pid: int) -> list[UsedMap]:
     """Return the mapped files of a process; none if it is gone. Raises PermissionError."""
     text = read_bytes(f"/proc/{pid}/smaps") or b""
     return [
-        UsedMap(plain_path(path), int(resident) * 1024, int(used) * 1024, int(huge or 0) * 1024)
-        for _, path, resident, used, huge in _MAP.findall(text)
+        UsedMap(plain_path(path), int(resident) * 1024, int(used) * 1024, (int(memory or 0) + int(file or 0)) * 1024)
+        for _, path, resident, used, memory, file in _MAP.findall(text)
     ]
 
 
+def huge_file_maps() -> int:
+    """Return how often this machine has mapped a piece of a file of 2 MiB as a whole, since it started."""
+    found = _HUGE_MAPS.search(readable("/proc/vmstat"))
+    return int(found[1]) if found else 0
+
+
 def clear_accessed(pid: int) -> None:
-    """Clear the accessed bits of a process's mapped files. Raises OSError, such as PermissionError."""
-    descriptor = os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, _OF_FILES)
-    finally:
-        os.close(descriptor)
+    """Clear the accessed bits of a process's mapped files, if it is still there. Raises OSError: PermissionError."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        descriptor = os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, _OF_FILES)
+        finally:
+            os.close(descriptor)

@@ -3,6 +3,10 @@
 The instructions are those of the kernel's Documentation/bpf/standardization/instruction-set.rst. Only root, or who has
 CAP_BPF and CAP_PERFMON, may load them. The kernel proves beforehand that they end and read nothing else, so they cannot
 harm what they look at.
+
+The kernel lets programs call most of its functions only if their licence is compatible with its own, GPL-2.0. So the
+programs that are loaded here are offered, besides the project's Apache-2.0, under MIT or GPL-2.0-only, as you choose,
+and say "Dual MIT/GPL" to the kernel. Nothing of the kernel is copied into them.
 """
 
 from __future__ import annotations

@@ -116,7 +116,12 @@ class CallRecorder:
             self._fds.append(bpf.attach(program, tracepoint))
 
     def _map(self, kind: bpf.MapKind, entries: int, key: int = 0, value: int = 0) -> bpf.Map:
-        made = bpf.create_map(kind, entries, key, value)
+        try:
+            made = bpf.create_map(kind, entries, key, value)
+        except OSError as error:
+            if error.errno == errno.EINVAL and kind == "ring":
+                raise OSError(errno.ENOSYS, f"it takes Linux 5.8, and this is {platform.release()}") from error
+            raise
         self._fds.append(made.fd)
         return made
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from tiering.system.process_files import link_of
+
 
 class OpenFile(NamedTuple):
     """An open file: its name as the kernel has it ("/a/b", "pipe:[7]"), its position in B, and its flags of open(2)."""
@@ -30,7 +32,9 @@ def open_files_of(pid: int, most: int | None = None, *, only: int | None = None)
             numbers = (int(each.name) for each in fds.iterdir())
         for fd in numbers:
             with suppress(OSError, ValueError, KeyError):
-                name = os.readlink(fds / str(fd))  # noqa: PTH115 - a Path would lose what is no path
+                name = link_of(f"/proc/{pid}/fd/{fd}")
+                if name is None:
+                    continue
                 lines = Path(f"/proc/{pid}/fdinfo/{fd}").read_text().splitlines()
                 fields = dict(line.split(":", 1) for line in lines)
                 found[fd] = OpenFile(name, int(fields["pos"]), int(fields["flags"], 8))

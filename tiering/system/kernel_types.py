@@ -32,7 +32,10 @@ def member_offsets(members: dict[str, tuple[str, ...]]) -> dict[str, int]:
         >>> member_offsets({"task_struct": ("exit_code",)})  # doctest: +SKIP
         {'task_struct.exit_code': 1648}
     """
-    data = _BTF.read_bytes()
+    try:
+        data = _BTF.read_bytes()
+    except FileNotFoundError as error:
+        raise OSError(errno.ENOTSUP, "this kernel does not describe its types", os.fspath(_BTF)) from error
     own, types_at, types_length, strings_at, strings_length = _HEADER.unpack_from(data)
     types = data[own + types_at : own + types_at + types_length]
     strings = data[own + strings_at : own + strings_at + strings_length]

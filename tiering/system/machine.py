@@ -20,7 +20,11 @@ def usable_cores(root: Path = _ROOT, process: int = 0) -> int:
     Affinity and cpusets decide which ones; the quotas of its control groups, rounded up, limit how many.
     root: the directory that holds /proc and the control groups.
     """
-    cores = len(os.sched_getaffinity(process)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        cores = len(os.sched_getaffinity(process))
+    except (AttributeError, ProcessLookupError):
+        # A system without affinity, or a process that has ended.
+        cores = os.cpu_count() or 1
     share = processor_share(root, process or "self")
     return cores if share is None else max(1, min(cores, math.ceil(share)))
 

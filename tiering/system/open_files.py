@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from tiering.system.process_files import link_of, read_bytes
-from tiering.system.process_maps import plain_path
 
 #: Bits of the flags of an open file: how it is accessed.
 _ACCESS: Final = 3
@@ -24,7 +23,7 @@ class OpenFile(NamedTuple):
 
 
 def open_files(pid: int, wanted: Callable[[str], bool]) -> list[OpenFile]:
-    """Return the files that a process has open, of those whose path is wanted. None if it is gone or not readable."""
+    """Return the files that a process has open, of those whose path is wanted; none if it is gone or not readable."""
     try:
         descriptors = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - without an object for each
     except OSError:
@@ -34,7 +33,7 @@ def open_files(pid: int, wanted: Callable[[str], bool]) -> list[OpenFile]:
         link = link_of(f"/proc/{pid}/fd/{descriptor}")
         if link is None or not link.startswith("/"):
             continue
-        path = plain_path(link.encode("utf-8", "surrogateescape"))
+        path = link.removesuffix(" (deleted)")
         if wanted(path) and (file := _described(pid, int(descriptor), path)) is not None:
             found.append(file)
     return found

@@ -12,11 +12,13 @@ import select
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from tiering.system.accessed_bits import huge_file_maps
 from tiering.system.machine import raise_descriptor_limit
 from tiering.system.perf_records import (
     MAJOR_FAULTS,
     MINOR_FAULTS,
     Change,
+    Ended,
     Faults,
     Forked,
     Ring,
@@ -42,11 +44,11 @@ class Taken(NamedTuple):
 
 
 class _Attached(NamedTuple):
-    """The events of a process. minor: those of them that count minor faults. rings: the threads with a ring."""
+    """The events of a thread. minor: those of them that count minor faults. majors: the numbers of the others."""
 
     events: list[int]
     minor: list[int]
-    rings: list[int]
+    majors: list[int]
 
 
 def attached_to(pid: int) -> PageFaultEvents | None:
@@ -73,12 +75,17 @@ class PageFaultEvents:
         self._processors = tuple(processors)
         #: By processor, or by thread.
         self._rings: dict[int, Ring] = {}
-        self._attached: dict[int, _Attached] = {}
+        #: By process and thread.
+        self._attached: dict[tuple[int, int], _Attached] = {}
         self._seen: set[tuple[int, int]] = set()
         self._poll = select.epoll()
         self._kernel = self._minor_on = True
         #: Numbers of the events that count faults which waited for storage.
         self.majors: set[int] = set()
+        #: Those of them whose threads have ended.
+        self._former: set[int] = set()
+        #: As `huge_file_maps` had it, before any fault was seen.
+        self.huge_maps = huge_file_maps()
         #: Threads that could not be attached to, and the last reason.
         self.missed, self.reason = 0, ""
         raise_descriptor_limit()
@@ -121,18 +128,21 @@ class PageFaultEvents:
         changes = [change for each in records for change in each.changes]
         if self.includes_new:
             self._seen |= {(each.pid, each.thread) for each in changes if isinstance(each, Forked)}
+        for each in changes:
+            if isinstance(each, Ended):
+                self._ended(each.pid, each.thread)
         faults = [fault for each in records for fault in each.faults]
         return Taken(faults, changes, sum(each.lost for each in records))
 
     def forget(self, pid: int) -> None:
         """Give back what a process needed that has ended, unless later ones inherit it. Take its records first."""
-        self._seen = {each for each in self._seen if each[0] != pid}
-        if not self.includes_new and (attached := self._attached.pop(pid, None)) is not None:
-            for event in attached.events:
-                os.close(event)
-            for thread in attached.rings:
-                self._poll.unregister(self._rings[thread].descriptor)
-                self._rings.pop(thread).close()
+        for each in [each for each in self._seen if each[0] == pid]:
+            self._ended(*each)
+
+    def settle(self) -> None:
+        """Forget the numbers of former events: the caller knows what all faults taken so far are."""
+        self.majors -= self._former
+        self._former.clear()
 
     def watch_minor(self, *, on: bool) -> None:
         """Switch the minor faults of all processes on or off."""
@@ -151,27 +161,38 @@ class PageFaultEvents:
         self._attached, self._rings = {}, {}
         self._poll.close()
 
+    def _ended(self, pid: int, thread: int) -> None:
+        """Forget a thread, and give back what it needed. On few processors later threads inherit its events."""
+        self._seen.discard((pid, thread))
+        if self.includes_new:
+            return
+        if (attached := self._attached.pop((pid, thread), None)) is not None:
+            for event in attached.events:
+                os.close(event)
+            self._former.update(attached.majors)
+        if (ring := self._rings.pop(thread, None)) is not None:
+            self._poll.unregister(ring.descriptor)
+            ring.close()
+
     def _attach(self, pid: int, thread: int) -> None:
         attached = _Attached([], [], [])
         try:
             if not self._processors:
                 self._add_ring(thread, thread, -1, _PAGES_OF_THREAD)
-                attached.rings.append(thread)
             for processor in self._processors or (-1,):
                 ring = self._rings[processor if self._processors else thread]
                 attached.events.append(self._major(thread, processor))
                 ring.direct(attached.events[-1])
-                self.majors.add(number_of(attached.events[-1]))
+                attached.majors.append(number_of(attached.events[-1]))
+                self.majors.add(attached.majors[-1])
                 attached.events.append(open_event(MINOR_FAULTS, thread, processor, inherit=self.includes_new))
                 ring.direct(attached.events[-1])
                 attached.minor.append(attached.events[-1])
                 if not self._minor_on:
                     switch(attached.events[-1], on=False)
         finally:
-            if attached.events or attached.rings:
-                known = self._attached.setdefault(pid, _Attached([], [], []))
-                for all_of, new in zip(known, attached, strict=True):
-                    all_of.extend(new)
+            if attached.events:
+                self._attached[pid, thread] = attached
 
     def _major(self, thread: int, processor: int) -> int:
         """Open the event of major faults, with those within the kernel where that is allowed."""

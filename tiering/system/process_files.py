@@ -94,10 +94,18 @@ def read_bytes(path: str) -> bytes | None:
         os.close(descriptor)
 
 
+def readable(path: str) -> bytes:
+    """Read a whole file of /proc; b"" if the process or the file is gone, or may not be read."""
+    try:
+        return read_bytes(path) or b""
+    except OSError:
+        return b""
+
+
 def stat_of(pid: int) -> Stat | None:
-    """Read /proc/PID/stat; None if there is no such process."""
-    text = read_bytes(f"/proc/{pid}/stat")
-    return None if not text else parse_stat(text)
+    """Read /proc/PID/stat; None if there is no such process, or none that this user may see (hidepid)."""
+    text = readable(f"/proc/{pid}/stat")
+    return parse_stat(text) if text else None
 
 
 def parse_stat(text: bytes) -> Stat | None:
@@ -141,15 +149,15 @@ def process_numbers() -> list[int]:
 
 def command_line(pid: int) -> str:
     """Return the command line of a process, safe to print; "" if it is gone or has none."""
-    line = (read_bytes(f"/proc/{pid}/cmdline") or b"").rstrip(b"\0").replace(b"\0", b" ")
+    line = readable(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
     return shown(line.decode("utf-8", "backslashreplace"))
 
 
 def threads_of(pid: int) -> list[int]:
-    """Return the threads of a process, the first thread first; empty if it is gone."""
+    """Return the threads of a process, the first thread first; empty if it is gone, or not this user's to see."""
     try:
         names = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - without an object for each
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return []
     return sorted(map(int, names), key=lambda thread: thread != pid)
 
@@ -158,22 +166,22 @@ def queued_of(pid: int) -> float:
     """Return the s that the living threads of a process were ready and waited for a processor (schedstat)."""
     waited = 0
     for thread in threads_of(pid):
-        fields = (read_bytes(f"/proc/{pid}/task/{thread}/schedstat") or b"").split()
+        fields = readable(f"/proc/{pid}/task/{thread}/schedstat").split()
         waited += int(fields[1]) if len(fields) > 1 else 0
     return waited / 1e9
 
 
 def link_of(path: str) -> str | None:
-    """Return where a link of /proc leads; None if it is gone or may not be read."""
+    """Return where a link of /proc leads; None if it is gone or may not be read. What is not UTF-8 becomes escapes."""
     try:
-        return os.readlink(path)  # noqa: PTH115 - without an object for each
+        return os.readlink(path.encode()).decode("utf-8", "backslashreplace")  # noqa: PTH115 - Path is str
     except OSError:
         return None
 
 
 def ignores_children(pid: int) -> bool:
     """Return whether a process ignores SIGCHLD, so that the kernel never adds its children's counts to its own."""
-    for line in (read_bytes(f"/proc/{pid}/status") or b"").splitlines():
+    for line in readable(f"/proc/{pid}/status").splitlines():
         if line.startswith(b"SigIgn:"):
             return bool(int(line.split()[1], 16) >> 16 & 1)
     return False

@@ -9,7 +9,6 @@ from tiering.system.process_files import read_bytes
 
 #: A line of /proc/PID/maps that names a file: addresses, rights, offset, device, inode, path.
 _LINE: Final = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ([rwxsp-]{4}) ([0-9a-f]+) \S+ \d+ +(/.*)$", re.MULTILINE)
-_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 
 
 class MappedFile(NamedTuple):
@@ -41,5 +40,5 @@ def mapped_files(pid: int) -> list[MappedFile]:
 
 def plain_path(path: bytes) -> str:
     r"""Return a path from the kernel's lists, which write \012 for a line end, and mark a file that was removed."""
-    plain = _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), path) if b"\\" in path else path
+    plain = path.replace(rb"\012", b"\n")
     return plain.removesuffix(b" (deleted)").decode("utf-8", "backslashreplace")

@@ -34,7 +34,8 @@ class ProcessTree:
         self._members: dict[int, Stat] = {}
         self._others: dict[int, None] = {}
         self._roots = dict.fromkeys(roots)
-        #: Process groups whose leader is in the tree. Their later members belong to it even if their parent is gone.
+        #: Process groups whose leader was in the tree. Their later members belong to it even if their parent is gone.
+        #: The number of a group without members may be given away again.
         self._groups: set[int] = set()
         self._outside = {stat.parent for root in roots if (stat := stat_of(root.pid)) is not None}
         self._is_first = True
@@ -56,6 +57,7 @@ class ProcessTree:
         came = self._found(stats, alive)
         self._members = alive
         self._groups |= {pid for pid, stat in alive.items() if stat.group == pid}
+        self._groups &= {stat.group for stat in alive.values()}
         self._others = {pid: None for pid in self._others if pid in present}
         self._others |= {pid: None for pid in stats if pid not in alive}
         self._is_first = False

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from tiering.system.process_files import link_of, read_bytes
+from tiering.system.process_files import link_of, readable
 
 #: s between readings of a process's descriptors, and of the tables for sockets that they did not hold.
 _PATIENCE: Final = 2.0
@@ -82,20 +82,13 @@ def _connections(pid: int) -> tuple[set[int], set[int]]:
     """Return the sockets (inodes) of a process's network, and those of them that are connected to another host."""
     known, remote = set(), set()
     for name in _TABLES:
-        for line in _readable(f"/proc/{pid}/net/{name}").splitlines()[1:]:
+        for line in readable(f"/proc/{pid}/net/{name}").splitlines()[1:]:
             fields = line.split()
             if len(fields) > 9 and fields[9].isdigit():
                 known.add(int(fields[9]))
                 if not _is_here(fields[2].split(b":")[0]):
                     remote.add(int(fields[9]))
     return known, remote
-
-
-def _readable(path: str) -> bytes:
-    try:
-        return read_bytes(path) or b""
-    except OSError:
-        return b""
 
 
 def _is_here(address: bytes) -> bool:

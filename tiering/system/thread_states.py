@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 from typing import Final, Literal, NamedTuple
 
-from tiering.system.process_files import link_of, read_bytes, threads_of
+from tiering.system.process_files import link_of, readable, threads_of
 from tiering.system.remote_sockets import RemoteSockets
 
 State = Literal["running", "disk", "lock", "pipe", "network", "sleeping"]
@@ -93,7 +93,7 @@ class ThreadStates:
 
     def _thread(self, pid: int, thread: int) -> Moment | None:
         at = f"/proc/{pid}/task/{thread}"
-        stat = read_bytes(f"{at}/stat")
+        stat = readable(f"{at}/stat")
         if not stat:
             return None
         state = stat[stat.rfind(b") ") + 2 : stat.rfind(b") ") + 3]
@@ -101,7 +101,7 @@ class ThreadStates:
             return Moment("running", None, is_known=True)
         if state in b"ZXxTt":
             return Moment("sleeping", None, is_known=True)
-        function = _readable(f"{at}/wchan")
+        function = readable(f"{at}/wchan").strip()
         if state == b"D":
             if function.startswith(_KERNEL_LOCKS):
                 return Moment("lock", None, is_known=True)
@@ -122,7 +122,7 @@ class ThreadStates:
         return Moment("sleeping", None, is_known=True)
 
     def _by_call(self, pid: int, at: str) -> Moment:
-        words = _readable(f"{at}/syscall").split()
+        words = readable(f"{at}/syscall").split()
         if self._calls is None or len(words) < 2 or not words[0].isdigit():
             self.tells_waits = self.tells_waits or False
             return Moment("sleeping", None, is_known=False)
@@ -141,7 +141,7 @@ class ThreadStates:
         return Moment(state, opening, is_known=True)
 
     def _socket(self, pid: int, at: str) -> State:
-        words = _readable(f"{at}/syscall").split()
+        words = readable(f"{at}/syscall").split()
         if len(words) < 2 or not words[0].isdigit():
             return "network"
         if self._calls is not None and int(words[0]) in self._calls.accepting:
@@ -150,7 +150,7 @@ class ThreadStates:
         return self._kind_of(pid, int(words[1], 16))
 
     def _is_opening(self, at: str) -> bool | None:
-        words = _readable(f"{at}/syscall").split()
+        words = readable(f"{at}/syscall").split()
         if self._calls is None or not words or not words[0].isdigit():
             return None
         return int(words[0]) in self._calls.opening
@@ -165,11 +165,3 @@ class ThreadStates:
         if target.startswith(("pipe:", "anon_inode:", "/dev/pts", "/dev/tty")):
             return "pipe"
         return "disk"
-
-
-def _readable(path: str) -> bytes:
-    """Return the text of a file of /proc, or b"" where it may not be read."""
-    try:
-        return (read_bytes(path) or b"").strip()
-    except OSError:
-        return b""

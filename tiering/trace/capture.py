@@ -6,7 +6,6 @@ Without a choice of the user, the lightest backend is taken that shows all that 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from tiering.errors import MachineError, UsageError, from_os_error
 from tiering.literals import Tracer
 from tiering.trace.capturing.dftracer import record_dftracer
-from tiering.trace.capturing.running import Backend, Run, UnavailableError
+from tiering.trace.capturing.running import Backend, Run, UnavailableError, require_command
 from tiering.trace.capturing.strace import record_strace
 from tiering.trace.capturing.tracepoints import record_tracepoints
 from tiering.units import counted, format_percent
@@ -89,9 +88,7 @@ def record(
         >>> record(["python", "train.py"], "train.parquet")  # doctest: +SKIP
     """
     to = Path(output)
-    if not command or shutil.which(command[0]) is None:
-        found = repr(command[0]) if command else "nothing"
-        raise UsageError("tiering trace", expected="a command", found=found, action="Type: tiering trace -- COMMAND")
+    require_command(command, "trace")
     if not to.absolute().parent.is_dir():
         raise UsageError(str(to), expected="a directory to write to", found="none", action="Make it first.")
     before = time.process_time()

@@ -23,6 +23,8 @@ SHOWS = "tiering.shows"
 
 #: How many events stay in memory before they go to a file.
 _PART = 1 << 20
+#: Batches that wait before they become one: a table of a row takes 5 kB.
+_BATCHES = 1_000
 
 
 class TraceWriter:
@@ -50,8 +52,12 @@ class TraceWriter:
         self.bytes_read += int(read)
         self.bytes_written += int(written)
         self.mapped_bytes += int(batch.filter(op == "mmap").filter(~is_noise())["size"].sum())
+        if not len(batch):
+            return
         self._waiting.append(batch)
         self._rows += len(batch)
+        if len(self._waiting) >= _BATCHES:
+            self._waiting = [pl.concat(self._waiting, rechunk=True)]
         if self._rows >= _PART:
             self._parts.append(self._work / f"part-{len(self._parts)}.parquet")
             self._taken().write_parquet(self._parts[-1])

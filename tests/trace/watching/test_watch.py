@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +17,10 @@ import polars as pl
 import pytest
 
 from tests.trace.watching.unprivileged import PAGE
-from tiering.errors import UsageError
+from tiering.errors import InputError, UsageError
 from tiering.system.process_files import Identity, stat_of
 from tiering.system.process_tree import ProcessTree
+from tiering.trace.capturing.running import held
 from tiering.trace.profile import profile_trace
 from tiering.trace.watching.watch import watch
 
@@ -328,3 +330,96 @@ def test_what_another_user_cannot_see_is_missing_and_not_zero(unprivileged):
 def test_another_user_sees_where_a_file_is_read_on_and_on(unprivileged):
     found = unprivileged["on_and_on"]
     assert found["unplaced"] < 0.3 * found["bytes_read"]
+
+
+ODD_NAMES = r"""
+import os
+os.chdir(sys.argv[1])
+os.mkdir(b"directory\xfe")
+os.chdir(b"directory\xfe")
+for name in (b"bytes\xff", b"octal\\777", b"line\nend", b"control\x1b[2J"):
+    file = open(name, "w+b", buffering=0)
+    file.write(bytes(100_000))
+    file.seek(0)
+    while file.read(10_000):
+        pass
+    kept = globals().setdefault("kept", [])
+    kept.append(file)
+"""
+
+
+def test_names_that_are_no_text_are_recorded_with_escapes(tmp_path):
+    trace = tmp_path / "trace.parquet"
+    with job(ODD_NAMES + "sys.stdin.read()\nimport time\ntime.sleep(60)", tmp_path) as process:
+        watch(process.pid, trace, seconds=1.5, on_look=lambda look: begin(process))
+    paths = pl.read_parquet(trace)["path"].drop_nulls().to_list()
+    assert any(path.endswith(r"directory\xfe/bytes\xff") for path in paths)
+    assert any(path.endswith(r"octal\777") for path in paths)
+
+
+def as_process(number: int, words: list[str]) -> subprocess.Popen[bytes] | None:
+    """Start a command under a number that was another process's; None if somebody else takes it."""
+    Path("/proc/sys/kernel/ns_last_pid").write_text(str(number - 1))
+    process = subprocess.Popen(words, start_new_session=True)
+    if process.pid == number:
+        return process
+    process.kill()
+    process.wait()
+    return None
+
+
+def test_a_group_whose_number_was_given_away_again_is_not_followed():
+    with subprocess.Popen(["sh", "-c", "setsid sleep 60 & wait"]) as root:
+        tree = ProcessTree([Identity(root.pid, stat_of(root.pid).started)])
+        while len(alive := tree.look().alive) < 2 or max(alive.values()).group == root.pid:
+            pass
+        leader = max(alive)
+        os.kill(leader, signal.SIGKILL)
+        while tree.look().alive:
+            pass
+        other = next(filter(None, (as_process(leader, ["sh", "-c", "sleep 60 & wait"]) for _ in range(50))))
+        try:
+            assert not tree.look().came
+            time.sleep(0.2)
+            assert not tree.look().came
+        finally:
+            os.killpg(other.pid, signal.SIGKILL)
+            other.wait()
+
+
+HIDDEN = """
+import os
+from tests.trace.watching.unprivileged import drop_privileges
+from tiering.system.process_files import stat_of
+from tiering.system.process_tree import ProcessTree
+from tiering.errors import UsageError
+from tiering.trace.watching.target import found_process
+drop_privileges()
+print(list(ProcessTree([stat_of(os.getpid()).identity]).look().alive) == [os.getpid()])
+try:
+    found_process("init")
+except UsageError as error:
+    print(error.found)
+"""
+
+
+def test_where_the_system_hides_the_processes_of_others_ones_own_are_watched():
+    hide = 'mount -t proc -o hidepid=1 proc /proc && exec "$@"'
+    words = ["unshare", "--mount", "sh", "-c", hide, "sh", sys.executable, "-c", HIDDEN]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "True\nnone\n", done.stderr
+
+
+def test_a_command_that_cannot_be_watched_does_not_run_and_is_gone(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        watch(["touch", str(tmp_path / "ran")], "/proc/trace.parquet")
+
+    def fails(command: list[str]) -> None:
+        with held(command) as process:
+            assert stat_of(process.pid).state == "T"
+            os.getpgid(-1)
+
+    with pytest.raises(ProcessLookupError):
+        fails(["touch", str(tmp_path / "ran")])
+    assert not Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    assert not (tmp_path / "ran").exists()

@@ -43,7 +43,9 @@ def signed(number: int) -> int:
 def how_it_ended(code: int) -> str:
     """Return how a process ended, as in Process.end, from its status as wait(2) has it."""
     if number := code & 0x7F:
-        return f"it was killed by {signal.Signals(number).name}"
+        # Those for real time have no names of their own.
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return f"it was killed by {name}"
     status = code >> 8 & 0xFF
     return f"it ended with exit status {status}" if status else ""
 

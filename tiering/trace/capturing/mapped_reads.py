@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import polars as pl
 
@@ -45,6 +46,7 @@ class MappedReads:
         self._counts: dict[int, Counters] = {}
         self._waiting: list[pl.DataFrame] = []
         self._looked = time.monotonic()
+        self._apart = time.time() - self._looked
 
     def look(self, *, now: bool = False) -> None:
         """Take the faults since the last look, if it is time. now: in any case."""
@@ -54,10 +56,15 @@ class MappedReads:
             return
         self._looked += seconds
         tree = self._tree.look()
-        counts = {pid: found for pid in tree.alive if (found := counters_of(pid)) is not None}
+        counts = {}
+        for pid in tree.alive:
+            # Those of a program that its user may not inspect are unknown.
+            with suppress(PermissionError):
+                if (found := counters_of(pid)) is not None:
+                    counts[pid] = found
         moved = {pid: found.minus(self._counts[pid]) for pid, found in counts.items() if pid in self._counts}
         self._counts = counts
-        reads = self._source.take(Look(time.time(), seconds, tree, moved, self._job))
+        reads = self._source.take(Look(self._looked + self._apart, seconds, tree, moved, self._job))
         # The calls show the maps.
         reads = reads.filter((pl.col("op") != "mmap") & (pl.col("pid") != self._without))
         self._waiting.append(reads)

@@ -1,8 +1,9 @@
-"""The seam between `tiering trace` and its backends: what a backend returns, and what all of them do."""
+"""The seam between `tiering trace` and its backends: what a backend returns, and what all that run a command do."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from tiering.errors import UsageError
+from tiering.system.process_files import counters_of
 
 if TYPE_CHECKING:
     # Imported when the command runs: Polars takes as long to start as many a command to end.
@@ -64,19 +68,19 @@ def exit_status(returned: int) -> int:
 
 
 def kernel_counts(pid: int) -> tuple[int | None, int | None]:
-    """Return rchar and wchar, in B, of a process and its ended children (proc(5), /proc/PID/io)."""
+    """Return the B that a process and its ended children read and wrote by calls; None where they may not be read."""
     try:
-        fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
-        return int(fields["rchar"]), int(fields["wchar"])
-    except (OSError, ValueError, KeyError):
-        return None, None
+        counts = counters_of(pid)
+    except OSError:
+        counts = None
+    return (None, None) if counts is None else (counts.bytes_read, counts.bytes_written)
 
 
 @contextmanager
 def held(words: Sequence[str], pass_fds: Sequence[int] = ()) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program that waits before its first instruction until the block ends, so that a backend can attach.
+    """Start a program that waits before its first instruction until the block ends, so that a tracer can attach.
 
-    It gets this process's standard streams.
+    It gets this process's standard streams. If the block fails, the program has not run and is gone.
     """
     # The shell stops itself, and then becomes the program under the same number.
     shell = ["/bin/sh", "-c", 'kill -STOP $$; exec "$@"', "sh", *words]
@@ -84,5 +88,16 @@ def held(words: Sequence[str], pass_fds: Sequence[int] = ()) -> Iterator[subproc
     try:
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         yield process
-    finally:
-        os.kill(process.pid, signal.SIGCONT)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    os.kill(process.pid, signal.SIGCONT)
+
+
+def require_command(command: Sequence[str], verb: str) -> None:
+    """Raise UsageError if there is no such command. verb: of tiering, which would run it."""
+    if not command or shutil.which(command[0]) is None:
+        found = repr(command[0]) if command else "nothing"
+        action = f"Type: tiering {verb} -- COMMAND"
+        raise UsageError(f"tiering {verb}", expected="a command", found=found, action=action)

@@ -18,6 +18,7 @@ from tiering.system.bpf import whole_records
 from tiering.system.call_recorder import CallRecorder
 from tiering.system.inherited_files import exists
 from tiering.system.page_fault_events import PageFaultEvents, attached_to
+from tiering.system.process_files import link_of
 from tiering.system.signals import passing_on
 from tiering.trace.capturing.running import Run, UnavailableError, exit_status, held, kernel_counts
 from tiering.units import counted
@@ -66,7 +67,7 @@ def _recorded(
 
     calls, events = KernelCalls(time.time() - time.monotonic()), TraceWriter(work)
     mapped = MappedReads(process.pid, faults, events)
-    calls.start(process.pid, os.fspath(Path.cwd()))
+    calls.start(process.pid, link_of("/proc/self/cwd") or "")
     status = read = written = None
     while True:
         waiting.fill()

@@ -39,6 +39,16 @@ def sniff(head: bytes) -> bool:
     return head.startswith(_MAGIC)
 
 
+def is_trace(path: Path) -> bool:
+    """Return whether a file is such a trace, or a directory holds parts of one."""
+    try:
+        if path.is_dir():
+            return any(_PART.fullmatch(each.name) for each in path.iterdir())
+        return set(EVENT_SCHEMA) <= set(pl.read_parquet_schema(path))
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+
+
 def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Yield the events in batches. Raises TraceError for a damaged file, or one with other columns."""
     with plainly_named(path) as plain:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import polars as pl
@@ -25,7 +26,7 @@ _SURE = 3
 
 @dataclass(slots=True)
 class _Known:
-    """The open files of a process: the last position of each descriptor, and every path that it ever could read."""
+    """The open files of a process: the last position of each descriptor, and the first two paths that it could read."""
 
     positions: dict[tuple[int, str], int]
     paths: set[str]
@@ -104,7 +105,8 @@ class FilePositions:
             moves = [move for file in files if (move := _move(file, known, left)) is not None]
         known.listings += 1
         known.positions = {(file.descriptor, file.path): file.position for file in files}
-        known.paths |= {file.path for file in files if file.is_read}
+        if len(known.paths) < 2:
+            known.paths.update(islice({file.path for file in files if file.is_read} - known.paths, 2))
         self.paths |= {file.path for file in files}
         found: list[tuple[str, str, int | None, int, str | None]] = []
         for op in ("read", "write"):

@@ -7,7 +7,7 @@ the faults, and each fork and change of program. Unmapping is not recorded: what
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -56,9 +56,11 @@ class MappedData:
     def __init__(self, files: DataFiles) -> None:
         self._files = files
         self.tables: dict[int, MapTable] = {}
-        #: The name of each file that was ever mapped, by identity.
+        #: The names of mapped files, by identity.
         self.paths: dict[int, str] = {}
         self._made: list[tuple[float, int, DataMap]] = []
+        #: s from the monotonic clock to the epoch when watching began: a clock that is set later moves no event.
+        self._apart = time.time() - time.monotonic()
 
     def read(self, pid: int) -> None:
         """Read the maps of a process from /proc."""
@@ -76,7 +78,7 @@ class MappedData:
             if self._files.is_data(each.path)
         ]
         self.tables[pid] = MapTable(maps)
-        now = time.time()
+        now = time.monotonic() + self._apart
         self._made += [(now, pid, each) for each in maps if (each.start, each.end, each.file) not in known]
 
     def made(self) -> list[tuple[float, int, DataMap]]:
@@ -92,13 +94,15 @@ class MappedData:
         """Forget a process that has ended."""
         self.tables.pop(pid, None)
 
-    def resolved(
-        self, faults: Sequence[Faults], changes: Sequence[Change], majors: Sequence[int], apart: float
-    ) -> PageFaults:
+    def forget_names(self, but: Collection[int]) -> None:
+        """Forget the names of files that are mapped no more, but of these: a job may map each sample."""
+        kept = {each.file for table in self.tables.values() for each in table.maps}.union(but)
+        self.paths = {file: path for file, path in self.paths.items() if file in kept}
+
+    def resolved(self, faults: Sequence[Faults], changes: Sequence[Change], majors: Sequence[int]) -> PageFaults:
         """Return the faults on data files.
 
-        majors: the numbers of the events that count major faults, at least one, in order. apart: s from the monotonic
-        clock to the epoch.
+        majors: the numbers of the events that count major faults, in order.
         """
         waiting = _by_process(faults, np.array(majors, np.uint64))
         parts = [NO_FAULTS]
@@ -107,10 +111,10 @@ class MappedData:
                 continue
             before = waiting.get(change.pid)
             if before is not None:
-                parts.extend(self._found(change.pid, before.until(change.time), apart))
-            self._apply(change, apart)
+                parts.extend(self._found(change.pid, before.until(change.time)))
+            self._apply(change)
         for pid, rest in waiting.items():
-            parts.extend(self._found(pid, rest.until(None), apart))
+            parts.extend(self._found(pid, rest.until(None)))
         return together(parts)
 
     def _matters(self, change: Change) -> bool:
@@ -125,7 +129,7 @@ class MappedData:
             return change.pid != change.parent and change.parent in self.tables
         return isinstance(change, Executed)
 
-    def _apply(self, change: Change, apart: float) -> None:
+    def _apply(self, change: Change) -> None:
         if isinstance(change, Forked):
             self.tables[change.pid] = self.tables[change.parent].copy()
         elif isinstance(change, Executed):
@@ -140,14 +144,14 @@ class MappedData:
             path = plain_path(change.path.encode("utf-8", "surrogateescape"))
             data = self._data(change.pid, change.start, end, change.offset, path, shared=shared)
             table.add(data)
-            self._made.append((change.time / 1e9 + apart, change.pid, data))
+            self._made.append((change.time / 1e9 + self._apart, change.pid, data))
 
     def _data(self, pid: int, start: int, end: int, offset: int, path: str, *, shared: bool) -> DataMap:
         file = identity(path)
         self.paths[file] = path
         return DataMap(start, end, offset, file, path, self._files.size(path, pid), shared)
 
-    def _found(self, pid: int, taken: tuple[Faults, npt.NDArray[np.bool_]], apart: float) -> Iterator[PageFaults]:
+    def _found(self, pid: int, taken: tuple[Faults, npt.NDArray[np.bool_]]) -> Iterator[PageFaults]:
         faults, is_major = taken
         table = self.tables.get(pid)
         if table is None or not len(table) or not len(faults.time):
@@ -160,7 +164,7 @@ class MappedData:
         maps = table.columns()
         place = maps.offset[at] + address - maps.start[at].astype(np.int64)
         yield PageFaults(
-            faults.time[is_data] / 1e9 + apart,
+            faults.time[is_data] / 1e9 + self._apart,
             np.full(len(at), pid, np.int32),
             faults.thread[is_data],
             maps.file[at],

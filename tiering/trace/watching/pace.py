@@ -30,7 +30,8 @@ class Pace:
         self._begin, self._used_before = clock(), used()
         self._cost = {"look": 0.0, "sample": 0.0}
         self._last = {"look": self._begin, "sample": self._begin}
-        self._start = 0.0
+        #: s of processor time that attaching took.
+        self.to_begin = 0.0
         #: s of processor time for what grows with the events of the job.
         self.for_events = 0.0
         #: The longest s between two looks so far, for the note.
@@ -63,11 +64,11 @@ class Pace:
     @property
     def _spent(self) -> float:
         """The s of processor time for looks and samples."""
-        return self.used - self.for_events - self._start
+        return self.used - self.for_events - self.to_begin
 
     def begin(self) -> None:
         """Note that attaching is done. What it cost is in the share, but slows nothing down."""
-        self._start = self.used
+        self.to_begin = self.used
         self._last = dict.fromkeys(self._last, self._clock())
 
     def _affordable(self) -> float:

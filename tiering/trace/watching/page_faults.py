@@ -6,13 +6,12 @@ import errno
 import os
 import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from tiering.system.accessed_bits import used_maps
+from tiering.system.accessed_bits import huge_file_maps, used_maps
 from tiering.system.page_fault_events import PageFaultEvents
 from tiering.system.perf_records import Change, Faults, Forked
 from tiering.system.process_tree import TreeLook
@@ -20,6 +19,7 @@ from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.watching.data_files import DataFiles, identity
 from tiering.trace.watching.fault_runs import NO_FAULTS, PAGE, PageFaults, Runs, by_thread, runs_of, together
 from tiering.trace.watching.mapped_data import MappedData
+from tiering.trace.watching.minor_faults import MinorFaults
 from tiering.trace.watching.observation import SourceUse
 from tiering.trace.watching.source import NO_EVENTS, Look, Source, Unavailable
 from tiering.units import format_bytes, format_percent
@@ -28,15 +28,10 @@ from tiering.units import format_bytes, format_percent
 _SLACK = 1 << 16
 #: s for which the last fault of a thread waits for the one that continues it.
 _HELD = 0.25
-#: Minor faults a second that are not worth their cost, 0.5 us each to the job: where those of mapped files are less
-#: than a share of them, and in any case; and looks without them after that. Each copy of a sample causes others, too.
-_TOO_MANY, _FAR_TOO_MANY = 10_000, 60_000
-_WORTH = 0.003
-#: s of as many faults from which on minor ones wait for the next look.
-_BURST = 2.0
-_PAUSE = 9
 #: The share of one core for looking which files are mapped in large pieces.
 _HUGE_SHARE = 0.002
+#: Names of mapped files from which on those are forgotten that are mapped no more.
+_NAMES = 1 << 16
 #: s between two readings of all maps, which find those that moved.
 _REFRESH = 20.0
 _SHOWS = "which pages of mapped files are touched for the first time since they were mapped or dropped, and when"
@@ -90,19 +85,16 @@ class PageFaultSource:
         self._faults: list[Faults] = []
         self._changes: list[Change] = []
         self._held = NO_FAULTS
-        #: The files that are mapped in pieces of 2 MiB, and when to look for more.
+        #: The files that are, or perhaps are, mapped in pieces of 2 MiB, and when to look for more; how many such
+        #: pieces the machine had mapped; and the files that processes used while it mapped more.
         self._huge: set[int] = set()
-        self._huge_due = 0.0
+        self._huge_due, self._huge_maps = 0.0, events.huge_maps
+        self._unchecked: dict[int, set[int]] = {}
         #: What was found since the last call of `shown`, if anybody calls it.
         self._shown: list[pl.DataFrame] | None = None
+        self._most_names = _NAMES
         self._lost = self._least = self._counted = self._most = 0
-        #: Faults since the last look; and whether minor ones are switched off.
-        self._waiting, self._is_off = 0, False
-        self._looks = self._looks_without = self._pause = self._floods = 0
-        #: Whether the last look with minor faults had enough of mapped files.
-        self._worth = False
-        #: B of each map that existed while minor faults were off, by process, place in memory and file.
-        self._unseen: dict[tuple[int, int, int], int] = {}
+        self._minor = MinorFaults()
         self._refreshed = time.monotonic()
         for pid in tree.alive:
             self.maps.read(pid)
@@ -121,11 +113,11 @@ class PageFaultSource:
         self._faults += taken.faults
         self._changes += taken.changes
         self._lost += taken.lost
-        self._waiting += sum(len(each.time) for each in taken.faults)
-        if self._eases and not self._is_off and self._waiting > _BURST * self._bearable():
+        self._minor.waiting += sum(len(each.time) for each in taken.faults)
+        if self._eases and not self._minor.is_off and self._minor.is_burst:
             # Whether they were worth it shows at the look.
             self._events.watch_minor(on=False)
-            self._is_off = True
+            self._minor.is_off = True
         if taken.lost:
             # A lost record may be that of a map.
             self._refreshed = float("-inf")
@@ -146,19 +138,23 @@ class PageFaultSource:
         self.drain()
         self._attach(look)
         records, changes, self._faults, self._changes = self._faults, self._changes, [], []
-        apart = time.time() - time.monotonic()
-        found = self.maps.resolved(records, changes, sorted(self._events.majors), apart)
+        found = self.maps.resolved(records, changes, sorted(self._events.majors))
+        self._events.settle()
         self._ease(sum(len(each.time) for each in records), len(found.time), look.seconds)
         if time.monotonic() - self._refreshed > _REFRESH:
             self._refreshed = time.monotonic()
             for pid in look.tree.alive:
                 self.maps.read(pid)
-        self._find_huge(found)
+        self._find_huge(found, look.tree)
         runs = self._runs(found, look.time - _HELD if look.tree.alive else float("inf"))
         events = self._table(runs, look)
         for stat in look.tree.ended:
             self._events.forget(stat.pid)
             self.maps.forget(stat.pid)
+        if len(self.maps.paths) > self._most_names:
+            self.maps.forget_names(self._held.file.tolist())
+            self._huge &= self.maps.paths.keys()
+            self._most_names = max(_NAMES, 2 * len(self.maps.paths))
         return events
 
     @property
@@ -168,12 +164,12 @@ class PageFaultSource:
 
     @property
     def unsure(self) -> int:
-        """Return the B of mapped files that may have been read beyond those in the events."""
+        """B of mapped files that may have been read beyond those in the events."""
         return max(0, self._most - self._counted) + self.unseen()
 
     def unseen(self, but: Collection[int] = ()) -> int:
-        """Return the B of the maps that processes had while minor faults were off, but some processes."""
-        return sum(size for (pid, _, _), size in self._unseen.items() if pid not in but)
+        """Return the B that may be unseen as minor faults were left out, but those of some processes."""
+        return self._minor.unseen(but)
 
     def shown(self) -> dict[tuple[int, int], tuple[int, int]]:
         """Return the B counted, and at the most, of each process and file since the last call; the first gives none."""
@@ -192,10 +188,10 @@ class PageFaultSource:
             notes.append(
                 f"Of mapped files {format_bytes(self._counted)} are counted as read. Page faults show at least "
                 f"{format_bytes(self._least)} and at most {format_bytes(self._most)}, since one maps up "
-                "to 64 KiB; later touches of the same memory cause none."
+                f"to {'2 MiB' if self._huge else '64 KiB'}; later touches of the same memory cause none."
             )
-        if self._looks_without:
-            share = format_percent(self._looks_without / self._looks)
+        if self._minor.looks_without:
+            share = format_percent(self._minor.looks_without / self._minor.looks)
             notes.append(
                 f"In {share} of the looks only faults that waited for storage were watched: the others were too many."
             )
@@ -216,44 +212,32 @@ class PageFaultSource:
         for pid in fresh:
             self.maps.read(pid)
 
-    def _find_huge(self, found: PageFaults) -> None:
+    def _find_huge(self, found: PageFaults, tree: TreeLook) -> None:
         """Look which files are mapped in large pieces, in the processes that had minor faults on data files."""
+        maps = huge_file_maps()
+        if maps != self._huge_maps:
+            minor = pl.DataFrame({"pid": found.pid, "file": found.file}).filter(pl.Series(~found.is_major))
+            for pid, files in minor.group_by("pid").agg(pl.col("file").unique()).rows():
+                self._unchecked.setdefault(pid, set()).update(files)
+        self._huge_maps = maps
         now, begin = time.monotonic(), time.thread_time()
-        if now < self._huge_due:
-            return
-        for pid in pl.Series(found.pid[~found.is_major]).unique():
-            with suppress(OSError):
-                self._huge |= {identity(each.path) for each in used_maps(pid) if each.huge}
-        self._huge_due = now + (time.thread_time() - begin) / _HUGE_SHARE
+        is_due = now >= self._huge_due or not self._eases
+        for pid in [pid for pid in self._unchecked if is_due or pid not in tree.alive]:
+            perhaps = self._unchecked.pop(pid)
+            try:
+                mapped = used_maps(pid)
+            except OSError:
+                mapped = []
+            # Of a process that has ended, it is not known.
+            self._huge |= {identity(each.path) for each in mapped if each.huge} if mapped else perhaps
+        if is_due:
+            self._huge_due = now + (time.thread_time() - begin) / _HUGE_SHARE
 
     def _ease(self, records: int, useful: int, seconds: float) -> None:
         """Leave out minor faults for a while if too many of them are of no mapped file."""
-        self._looks += 1
-        if not self._eases:
-            return
-        self._waiting = 0
-        self._looks_without += self._is_off
-        if self._is_off:
-            self._unseen |= {
-                (pid, each.start, each.file): each.end_in_file - each.offset
-                for pid, table in self.maps.tables.items()
-                for each in table.maps
-            }
-        if self._pause:
-            self._pause -= 1
-        else:
-            self._worth = useful > _WORTH * records
-            is_flood = records > self._bearable() * max(seconds, 0.1) and useful < records / 2
-            self._floods = self._floods + 1 if is_flood else 0
-            # Programs that start cause many faults for a moment.
-            self._pause = _PAUSE if self._floods > 1 else 0
-        if self._is_off != bool(self._pause):
-            self._is_off = bool(self._pause)
-            self._events.watch_minor(on=not self._is_off)
-
-    def _bearable(self) -> int:
-        """Return how many minor faults a second are worth their cost."""
-        return _FAR_TOO_MANY if self._worth else _TOO_MANY
+        was_off = self._minor.is_off
+        if self._eases and self._minor.look(records, useful, seconds, self.maps.tables) != was_off:
+            self._events.watch_minor(on=was_off)
 
     def _runs(self, found: PageFaults, until: float) -> Runs:
         """Join faults to runs, but hold back the last of each thread since `until`: the next look may continue it."""

@@ -40,21 +40,26 @@ class Recorder:
         self._open = ExitStack()
         self._last: TreeLook = self._tree.look()
         self._processes.look(self._last, 0.0)
+        self._used = self.seconds = 0.0
+        self._waiting = WaitingSums(usable_cores(process=root.pid))
+        self._surroundings = Surroundings(root.pid)
         self._evidence = Evidence(self._last, files, warm_maps=warm_maps)
         self._last_time = self._begin = time.monotonic()
+        #: s from the monotonic clock to the epoch: a clock that is set later moves no event.
+        self._apart = time.time() - self._begin
         self._first = NO_EVENTS
         self._root_ended = False
         self._ending = self._open_ending(root.pid)
-        self._used = 0.0
-        self.seconds = 0.0
-        self._surroundings = Surroundings(root.pid)
-        self._waiting = WaitingSums(usable_cores(process=root.pid))
 
     def __enter__(self) -> Self:
         self._open.callback(self._evidence.close)
         self._open.enter_context(self._surroundings)
         # The first look is a rehearsal: what it costs to load libraries slows no later one.
-        self._first = self._look().events
+        try:
+            self._first = self._look().events
+        except BaseException:
+            self._open.close()
+            raise
         self._pace.begin()
         self._last_time = self._begin = time.monotonic()
         return self
@@ -99,10 +104,17 @@ class Recorder:
                 f"The watcher looked every {self._pace.slowest:.1f} s at the slowest, so as to use no more than "
                 f"{format_percent(SHARE)} of one core."
             )
-        if self.share > SHARE * 1.1 and self._pace.for_events > 0.5 * self._pace.used:
+        if self.share <= SHARE * 1.1:
+            pass
+        elif self._pace.for_events > 0.5 * self._pace.used:
             notes.append(
                 f"The watcher used {format_percent(self.share, digits=1)} of one core, mostly for the many calls and "
                 "page faults of the job, which looking less often does not lower."
+            )
+        else:
+            notes.append(
+                f"The watcher used {format_percent(self.share, digits=1)} of one core, as it takes "
+                f"{self._pace.to_begin:.1f} s of processor time to begin, however long the watch."
             )
         if self._processes.tells_waits is False:
             notes.append("The system does not say what sleeping threads wait for (/proc/PID/wchan and syscall).")
@@ -178,7 +190,7 @@ class Recorder:
                 self._tree.adopt(pid, begun)
             self._last = self._tree.look()
             processes, counts = self._processes.look(self._last, seconds)
-            at = time.time()
+            at = time.monotonic() + self._apart
             found = self._evidence.take(Look(at, seconds, self._last, counts, self._root.pid))
             memory = self._surroundings.memory()
             accelerators = self._surroundings.accelerators(tuple(self._last.alive))

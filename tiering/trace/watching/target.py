@@ -1,14 +1,11 @@
-"""The process that somebody wants to watch: by its number, by its name, or as a command that is started."""
+"""The process that somebody wants to watch: by its number, or by its name."""
 
 from __future__ import annotations
 
 import os
 import pwd
 import re
-import shutil
-import signal
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tiering.errors import MachineError, UsageError
 from tiering.system.process_files import Identity, command_line, counters_of, process_numbers, stat_of, user_of
@@ -95,23 +92,3 @@ def _ancestors(pid: int) -> Iterator[int]:
     while (stat := stat_of(pid)) is not None and stat.parent > 0:
         pid = stat.parent
         yield pid
-
-
-def started(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start a command that waits before its first instruction until `signal.SIGCONT` reaches it.
-
-    It gets this process's standard streams. Raises UsageError if there is no such command.
-    """
-    if not command or shutil.which(command[0]) is None:
-        found = repr(command[0]) if command else "nothing"
-        raise UsageError("tiering watch", expected="a command", found=found, action="Type: tiering watch -- COMMAND")
-    # The shell stops itself, and then becomes the command under the same number.
-    words = ["/bin/sh", "-c", 'kill -STOP $$; exec "$@"', "sh", *command]
-    process = subprocess.Popen(words)  # noqa: S603 - the command is given as words, not as text for the shell
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-    return process
-
-
-def let_go(process: subprocess.Popen[bytes]) -> None:
-    """Let a command that was started go on."""
-    os.kill(process.pid, signal.SIGCONT)

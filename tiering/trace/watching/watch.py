@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 
 from tiering.errors import UsageError, from_os_error
 from tiering.system.signals import passing_on, remembered
+from tiering.trace.capturing.running import held, require_command
 from tiering.trace.parquet_writer import TraceWriter
 from tiering.trace.waiting import Waiting
 from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.observation import Observation, SourceUse
 from tiering.trace.watching.recorder import Recorder
-from tiering.trace.watching.target import found_process, let_go, started
+from tiering.trace.watching.target import found_process
 
 _FROM_OUTSIDE = "it was watched from outside, which shows a part of a run"
 
@@ -72,7 +74,8 @@ def watch(
             is then counted of its files alone.
         warm_maps: Also watch mapped files that stay in memory, by the accessed bits of their pages. This resets these
             bits, which the kernel uses to find memory that it can free.
-        on_look: Called after each look with what it saw, in the calling thread. Its time counts as the watcher's.
+        on_look: Called after each look with what it saw, in the calling thread. Its time counts as the watcher's. An
+            exception that it raises ends the watching without a trace.
 
     Returns:
         What was recorded, by which sources, and what it cost.
@@ -87,27 +90,27 @@ def watch(
     to = None if output is None else Path(output)
     if to is not None and not to.absolute().parent.is_dir():
         raise UsageError(str(to), expected="a directory to write to", found="none", action="Make it first.")
+    if not isinstance(target, int | str):
+        require_command(target, "watch")
     files = DataFiles(None if dataset is None else Path(dataset))
-    command = None
-    if isinstance(target, int | str):
-        root = found_process(target)
-    else:
-        # It waits, stopped, until it is watched.
-        command = started(target)
-        root = found_process(command.pid)
     try:
         with tempfile.TemporaryDirectory(
             dir=None if to is None else to.absolute().parent, prefix=f".{to.name if to else 'watch'}."
         ) as work:
             events = TraceWriter(Path(work))
-            passed_on = nullcontext() if command is None else passing_on(lambda: command.pid)
-            with passed_on, remembered(passed_on=command is not None) as signals:
-                with Recorder(root, files, warm_maps=warm_maps) as recorder:
+            with ExitStack() as around, ExitStack() as attached:
+                # A command waits until it is watched.
+                with nullcontext(target) if isinstance(target, int | str) else held(target) as process:
+                    command = process if isinstance(process, Popen) else None
+                    root = found_process(process.pid if isinstance(process, Popen) else process)
                     if command is not None:
-                        let_go(command)
-                    recorder.run(events.add, seconds, on_look, signals)
-                    status = None if command is None else command.poll()
-                    notes, uses, shown = recorder.notes(), recorder.uses(), recorder.completeness()
+                        around.enter_context(passing_on(lambda: root.pid))
+                    signals = around.enter_context(remembered(passed_on=command is not None))
+                    recorder = attached.enter_context(Recorder(root, files, warm_maps=warm_maps))
+                recorder.run(events.add, seconds, on_look, signals)
+                status = None if command is None else command.poll()
+                notes, uses, shown = recorder.notes(), recorder.uses(), recorder.completeness()
+                attached.close()
                 if to is not None:
                     events.finish(to, notes, [_FROM_OUTSIDE], waiting=recorder.waiting, completeness=shown)
     except OSError as error:
