@@ -7,6 +7,7 @@ its environment, directory and streams, and from there on does what the `tiering
 from __future__ import annotations
 
 import atexit
+import ctypes
 import fcntl
 import json
 import os
@@ -25,7 +26,7 @@ from typing import Any, Self
 
 _WAITING = """
 import atexit, gc, glob, importlib, json, os, pkgutil, signal, socket, sys
-from tests.warm import without_waiting
+from tests.warm import become, without_waiting
 
 os.fsync = without_waiting(os.fsync)
 code = 1
@@ -39,7 +40,7 @@ def end():
 
 
 atexit.register(end)
-import lmdb, obstore, polars, s3fs, scipy.optimize, skops.io, sklearn.ensemble, zarr
+import encodings.idna, lmdb, obstore, polars, s3fs, scipy.optimize, skops.io, sklearn.ensemble, zarr
 import tiering.cli.app
 
 for module in pkgutil.walk_packages(tiering.__path__, "tiering."):
@@ -56,7 +57,7 @@ while True:
     data, streams, _, _ = socket.recv_fds(asked, 1 << 20, 3)
     if not data:
         os._exit(0)
-    words, environment, directory, own_session = json.loads(data)
+    words, environment, directory, own_session, user = json.loads(data)
     child = os.fork()
     if not child:
         break
@@ -77,6 +78,8 @@ if os.isatty(1):
 os.environ.clear()
 os.environ.update(environment)
 os.chdir(directory)
+if user is not None:
+    become(user)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["tiering", *words]
 try:
@@ -96,6 +99,14 @@ def without_waiting(fsync: Callable[[int], None]) -> Callable[[int], None]:
             fsync(descriptor)
 
     return called
+
+
+def become(user: int) -> None:
+    """Give up root's rights for good, but let other processes of the user look at this one as at any other."""
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
 class WarmProgram:
@@ -119,10 +130,17 @@ class WarmProgram:
         self._process.wait()
 
     def begin(
-        self, words: list[str], environment: dict[str, str], directory: Path, streams: list[int], *, own_session: bool
+        self,
+        words: list[str],
+        environment: dict[str, str],
+        directory: Path,
+        streams: list[int],
+        *,
+        own_session: bool,
+        user: int | None,
     ) -> int:
         """Start the program with some streams; return the process's number."""
-        message = json.dumps([words, environment, str(directory), own_session]).encode(errors="surrogatepass")
+        message = json.dumps([words, environment, str(directory), own_session, user]).encode(errors="surrogatepass")
         socket.send_fds(self._socket, [message], streams)
         return int(self._answer(None))
 
@@ -143,14 +161,16 @@ class Running:
     Its block waits for its end, and kills it after an error.
     """
 
-    def __init__(self, words: list[str], environment: dict[str, str], directory: Path, *, own_session: bool) -> None:
+    def __init__(
+        self, words: list[str], environment: dict[str, str], directory: Path, *, own_session: bool, user: int | None
+    ) -> None:
         self.args = words
         self.returncode: int | None = None
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed at its end
         self._program = _IDLE.pop() if _IDLE else _started()
         with open(os.devnull) as nothing:
             streams = [nothing.fileno(), self._out.fileno(), self._err.fileno()]
-            self.pid = self._program.begin(words, environment, directory, streams, own_session=own_session)
+            self.pid = self._program.begin(words, environment, directory, streams, own_session=own_session, user=user)
 
     def __enter__(self) -> Self:
         return self
@@ -209,20 +229,28 @@ def _started() -> WarmProgram:
 
 
 def start(
-    *words: object, cwd: Path | None = None, env: dict[str, str] | None = None, own_session: bool = False
+    *words: object,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    own_session: bool = False,
+    user: int | None = None,
 ) -> Running:
     """Start `tiering` with some words in a process of its own.
 
     words: turned into text. cwd: its directory, by default this process's. env: variables beside this process's.
-    own_session: it leads a group of processes, which can get signals as from a terminal.
+    own_session: it leads a group of processes, which can get signals as from a terminal. user: whom it becomes first.
     """
     directory = cwd or Path.cwd()
-    return Running([str(word) for word in words], os.environ | (env or {}), directory, own_session=own_session)
+    return Running(
+        [str(word) for word in words], os.environ | (env or {}), directory, own_session=own_session, user=user
+    )
 
 
-def run(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *words: object, cwd: Path | None = None, env: dict[str, str] | None = None, user: int | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `tiering` as `start` does, to its end."""
-    running = start(*words, cwd=cwd, env=env)
+    running = start(*words, cwd=cwd, env=env, user=user)
     try:
         out, err = running.communicate(timeout=300)
     except subprocess.TimeoutExpired:

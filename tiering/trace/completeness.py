@@ -21,10 +21,12 @@ _OF_NAMES = (
     *("file_coverage", "order_randomness", "unique_bytes_read", "unique_bytes_written", "overwrite_factor"),
     *("bytes_shared", "reads_again", "epochs", "coverage"),
 )
-#: Those that need to know how much of mapped files was read.
-_OF_EXTENT = ("file_coverage", "unique_bytes_read", "epochs", "coverage")
-#: Bytes of mapped files that were perhaps read too do not matter up to this share of the bytes read.
-_UNSURE = 0.1
+#: Those that need to know which bytes were read at least once.
+_OF_EXTENT = ("file_coverage", "unique_bytes_read", "coverage")
+#: Bytes of mapped files that were perhaps read too do not matter up to these shares of the bytes read: for the first
+#: time, and in all. Reads are counted in the middle of their bounds, so the sum of many is far more exact than the
+#: sum of the bounds (benchmarks/watch_truth.py).
+_UNREAD, _UNSURE = 0.1, 0.5
 
 
 class Completeness(BaseModel):
@@ -38,6 +40,8 @@ class Completeness(BaseModel):
         unplaced_file_bytes: B of the files whose reads have a name but no place; None if there are none.
         mapped_once: Whether the first touch of each mapped page is among the reads. Later touches may be missing.
         mapped_unsure: B of mapped files that may have been read beyond those that are counted.
+        mapped_read: B of the reads of mapped files.
+        mapped_files: B of the files that were mapped; None if some are unknown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,6 +53,8 @@ class Completeness(BaseModel):
     mapped: bool = False
     mapped_once: bool = False
     mapped_unsure: int = 0
+    mapped_read: int = 0
+    mapped_files: int | None = None
     unplaced_file_bytes: int | None = None
 
     def applied(self, profile: TraceProfile, dataset_bytes: int | None) -> TraceProfile:
@@ -60,9 +66,13 @@ class Completeness(BaseModel):
         missing: set[str] = set() if self.opens else set(_OF_OPENS)
         if not self.names:
             missing |= set(_OF_NAMES)
-        if self.mapped_unsure > _UNSURE * profile.bytes_read:
+        unread = self._unread(profile)
+        if unread > _UNREAD * (profile.unique_bytes_read or 0) or not profile.is_placed:
             missing |= set(_OF_EXTENT)
-        known: dict[str, object] = {
+        if self.mapped_unsure > _UNSURE * profile.bytes_read:
+            missing |= {"epochs"}
+        known: dict[str, object] = self._read_anew_at_most(profile) | {
+            "bytes_mapped_unread": unread,
             "mapped_seen": self.mapped,
             "mapped_once_seen": self.mapped_once,
             "bytes_mapped_unsure": self.mapped_unsure,
@@ -74,6 +84,27 @@ class Completeness(BaseModel):
         if not profile.is_placed:
             known |= self._read_again(profile, dataset_bytes)
         return profile.model_copy(update=dict.fromkeys(missing) | known)
+
+    def _read_anew_at_most(self, profile: TraceProfile) -> dict[str, object]:
+        """Return the figures that follow from the sizes of mapped files: what exceeds them was read again."""
+        if not self.mapped_files or not profile.bytes_read:
+            return {}
+        anew = self.mapped_files + max(0, profile.bytes_read - self.mapped_read)
+        again = max(profile.bytes_reread, profile.bytes_read - anew)
+        return {
+            "bytes_reread": again,
+            "reread_share": again / (profile.bytes_read + profile.bytes_written),
+            "epochs": profile.bytes_read / max(1, profile.bytes_read - again),
+        }
+
+    def _unread(self, profile: TraceProfile) -> int:
+        """Return the B of mapped files that may have been read for the first time beyond those that are counted."""
+        if self.mapped_files is None or profile.unique_bytes_read is None:
+            return self.mapped_unsure
+        # The others among the distinct bytes may all be of files that were not mapped.
+        others = max(0, profile.bytes_read - self.mapped_read)
+        unread = self.mapped_files - max(0, profile.unique_bytes_read - others)
+        return max(0, min(self.mapped_unsure, unread))
 
     def _read_again(self, profile: TraceProfile, dataset_bytes: int | None) -> dict[str, object]:
         """Return the figures that follow from sizes: what exceeds the size of a file or dataset was read again."""
@@ -106,4 +137,5 @@ def least(several: Sequence[Completeness]) -> Completeness:
         mapped=all(each.mapped for each in several),
         mapped_once=all(each.mapped_once or each.mapped for each in several),
         mapped_unsure=sum(each.mapped_unsure for each in several),
+        mapped_read=sum(each.mapped_read for each in several),
     )

@@ -93,6 +93,11 @@ class TraceProfile(Shown, BaseModel):
     bytes_mapped_unsure: int = Field(
         default=0, description="B of mapped files that may have been read beyond those among the reads"
     )
+    bytes_mapped_unread: int | None = Field(
+        default=None,
+        description="of bytes_mapped_unsure, at most so many are of parts that no read in the trace shows; null if all "
+        "may be",
+    )
     excluded_bytes: int = Field(description="read and written by the machinery of programs")
     excluded_bytes_read: int = Field(default=0, description="the part of excluded_bytes that was read")
 

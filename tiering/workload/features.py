@@ -177,7 +177,10 @@ def possible_labels(trace: TraceProfile) -> list[Workload]:
     bounds = [(trace.bytes_read, each) for each in (least, (least + most) // 2, most)]
     # Bytes of mapped files that were perhaps read: for the first time, or again.
     unsure = trace.bytes_mapped_unsure
-    bounds += [(trace.bytes_read + unsure, each) for each in (least, most + unsure)] if unsure else []
+    new = unsure if trace.bytes_mapped_unread is None else min(unsure, trace.bytes_mapped_unread)
+    if unsure:
+        bounds += [(trace.bytes_read + new, least), (trace.bytes_read + unsure, least + unsure - new)]
+        bounds += [(trace.bytes_read + unsure, most + unsure)]
     return list(dict.fromkeys(label(read, trace.bytes_written, again) for read, again in bounds))
 
 

@@ -49,7 +49,8 @@ class Evidence:
         self._somewhere: dict[str, int | None] = {}
         #: s of processor time that the sources took for the number of events, beyond what a look takes.
         self.for_events = 0.0
-        self._moved = self._nameless = self._reads = self._writes = 0
+        self._moved = self._nameless = self._reads = self._writes = self._mapped_read = 0
+        self._root = next(iter(tree.alive), 0)
         self._faults = open_page_faults(tree, files)
         self._calls = open_system_calls(tree, files, with_maps=not isinstance(self._faults, PageFaultSource))
         self._positions = FilePositions(files)
@@ -76,7 +77,8 @@ class Evidence:
                 if source.counted:
                     counted.append(found)
                 else:
-                    mapped += int(found.filter(pl.col("op") == "read")["size"].sum())
+                    read = int(found.filter(pl.col("op") == "read")["size"].sum())
+                    mapped, self._mapped_read = mapped + read, self._mapped_read + read
                     self._reads += int((found["op"] == "read").sum())
         events = pl.concat(parts).sort("time", maintain_order=True)
         self._count(events, look)
@@ -103,9 +105,22 @@ class Evidence:
             reads=None if self._sees_calls else self._reads,
             writes=None if self._sees_calls else self._writes,
             mapped=self._warm is not None and self._warm.use().used,
-            mapped_unsure=self._warm.unsure if self._warm is not None else 0 if faults is None else faults.unsure,
+            mapped_unsure=self._mapped_unsure(faults),
+            mapped_read=self._mapped_read,
+            mapped_files=self._mapped_files(faults),
             unplaced_file_bytes=self._unplaced_file_bytes(),
         )
+
+    def _mapped_files(self, faults: PageFaultSource | None) -> int | None:
+        """Return the B of the data files that were mapped; None if some are unknown."""
+        sizes = [self._files.size(path, self._root) for path in (faults.maps.paths.values() if faults else ())]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    def _mapped_unsure(self, faults: PageFaultSource | None) -> int:
+        """Return the B of mapped files that may have been read beyond those in the events."""
+        if self._warm is None or not self._warm.use().used:
+            return 0 if faults is None else faults.unsure
+        return self._warm.unsure + (0 if faults is None else faults.unseen(self._warm.covered))
 
     def _count(self, events: pl.DataFrame, look: Look) -> None:
         """Add up the calls, and the bytes whose files are unknown."""

@@ -26,7 +26,7 @@ _SURE = 3
 
 @dataclass(slots=True)
 class _Known:
-    """The open files of a process: the last position of each descriptor, and the first two paths that were seen."""
+    """The open files of a process: the last position of each descriptor, and the first two paths that it could read."""
 
     positions: dict[tuple[int, str], int]
     paths: set[str]
@@ -106,7 +106,7 @@ class FilePositions:
         known.listings += 1
         known.positions = {(file.descriptor, file.path): file.position for file in files}
         if len(known.paths) < 2:
-            known.paths.update(islice({file.path for file in files} - known.paths, 2))
+            known.paths.update(islice({file.path for file in files if file.is_read} - known.paths, 2))
         self.paths |= {file.path for file in files}
         found: list[tuple[str, str, int | None, int, str | None]] = []
         for op in ("read", "write"):
@@ -122,7 +122,10 @@ class FilePositions:
                 if size > 0:
                     found.append((op, move.path, move.offset, size, None))
         if left["read"] > 0 and known.listings > _SURE and len(known.paths) == 1 and not found:
-            found.append(("read", next(iter(known.paths)), None, left["read"], UNPLACED))
+            (path,) = known.paths
+            # With a dataset, files that are open for a moment are rather its own than another one that stays open.
+            if not self._files.has_dataset or self._files.is_of_dataset(path):
+                found.append(("read", path, None, left["read"], UNPLACED))
         return found
 
     def notes(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.watching.data_files import DataFiles, identity
 from tiering.trace.watching.fault_runs import NO_FAULTS, PAGE, PageFaults, Runs, by_thread, runs_of, together
 from tiering.trace.watching.mapped_data import MappedData
+from tiering.trace.watching.minor_faults import MinorFaults
 from tiering.trace.watching.observation import SourceUse
 from tiering.trace.watching.source import NO_EVENTS, Look, Source, Unavailable
 from tiering.units import format_bytes, format_percent
@@ -27,11 +28,6 @@ from tiering.units import format_bytes, format_percent
 _SLACK = 1 << 16
 #: s for which the last fault of a thread waits for the one that continues it.
 _HELD = 0.25
-#: Minor faults a second that are not worth their cost if few are of mapped files; looks without them after that.
-_TOO_MANY = 10_000
-#: Faults between two looks from which on minor ones wait for the next look.
-_BURST = 20_000
-_PAUSE = 9
 #: The share of one core for looking which files are mapped in large pieces.
 _HUGE_SHARE = 0.002
 #: Names of mapped files from which on those are forgotten that are mapped no more.
@@ -98,9 +94,7 @@ class PageFaultSource:
         self._shown: list[pl.DataFrame] | None = None
         self._most_names = _NAMES
         self._lost = self._least = self._counted = self._most = 0
-        #: Faults since the last look; and whether minor ones are switched off.
-        self._waiting, self._is_off = 0, False
-        self._looks = self._looks_without = self._pause = self._floods = 0
+        self._minor = MinorFaults()
         self._refreshed = time.monotonic()
         for pid in tree.alive:
             self.maps.read(pid)
@@ -119,11 +113,11 @@ class PageFaultSource:
         self._faults += taken.faults
         self._changes += taken.changes
         self._lost += taken.lost
-        self._waiting += sum(len(each.time) for each in taken.faults)
-        if self._eases and not self._is_off and self._waiting > _BURST:
+        self._minor.waiting += sum(len(each.time) for each in taken.faults)
+        if self._eases and not self._minor.is_off and self._minor.is_burst:
             # Whether they were worth it shows at the look.
             self._events.watch_minor(on=False)
-            self._is_off = True
+            self._minor.is_off = True
         if taken.lost:
             # A lost record may be that of a map.
             self._refreshed = float("-inf")
@@ -171,7 +165,11 @@ class PageFaultSource:
     @property
     def unsure(self) -> int:
         """B of mapped files that may have been read beyond those in the events."""
-        return max(0, self._most - self._counted)
+        return max(0, self._most - self._counted) + self.unseen()
+
+    def unseen(self, but: Collection[int] = ()) -> int:
+        """Return the B that may be unseen as minor faults were left out, but those of some processes."""
+        return self._minor.unseen(but)
 
     def shown(self) -> dict[tuple[int, int], tuple[int, int]]:
         """Return the B counted, and at the most, of each process and file since the last call; the first gives none."""
@@ -192,8 +190,8 @@ class PageFaultSource:
                 f"{format_bytes(self._least)} and at most {format_bytes(self._most)}, since one maps up "
                 f"to {'2 MiB' if self._huge else '64 KiB'}; later touches of the same memory cause none."
             )
-        if self._looks_without:
-            share = format_percent(self._looks_without / self._looks)
+        if self._minor.looks_without:
+            share = format_percent(self._minor.looks_without / self._minor.looks)
             notes.append(
                 f"In {share} of the looks only faults that waited for storage were watched: the others were too many."
             )
@@ -237,20 +235,9 @@ class PageFaultSource:
 
     def _ease(self, records: int, useful: int, seconds: float) -> None:
         """Leave out minor faults for a while if too many of them are of no mapped file."""
-        self._looks += 1
-        if not self._eases:
-            return
-        self._waiting = 0
-        self._looks_without += self._is_off
-        if self._pause:
-            self._pause -= 1
-        else:
-            self._floods = self._floods + 1 if records > _TOO_MANY * max(seconds, 0.1) and useful < records / 2 else 0
-            # Programs that start cause many faults for a moment.
-            self._pause = _PAUSE if self._floods > 1 else 0
-        if self._is_off != bool(self._pause):
-            self._is_off = bool(self._pause)
-            self._events.watch_minor(on=not self._is_off)
+        was_off = self._minor.is_off
+        if self._eases and self._minor.look(records, useful, seconds, self.maps.tables) != was_off:
+            self._events.watch_minor(on=was_off)
 
     def _runs(self, found: PageFaults, until: float) -> Runs:
         """Join faults to runs, but hold back the last of each thread since `until`: the next look may continue it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from tiering.trace.watching.source import NO_EVENTS, Look
 
 #: The share of one core that reading and clearing the bits may take.
 _SHARE = 0.006
-#: If more than this share of what is in memory was used between two looks, some of it was perhaps used twice.
+#: If more than this share of a file was used between two looks, some of it was perhaps used twice.
 _FULL = 0.5
 
 #: Takes the B that page faults showed of a file since the last call, by process and file: counted, and at the most.
@@ -32,6 +33,12 @@ class WarmMaps:
         """Begin. faults: what page faults show already, which is not counted again."""
         self._files, self._faults = files, faults
         self._cleared: set[int] = set()
+        #: Clock ticks since boot: the bits of what started later say what it used since the watching began.
+        self._begun = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+        #: Every process whose bits were read after they were cleared.
+        self.covered: set[int] = set()
+        #: B that page faults may still explain, as the last of them are reported later, by process and file.
+        self._open: dict[tuple[int, str], int] = {}
         self._due = 0.0
         self._looks = self._full = 0
         self._refused = ""
@@ -61,13 +68,21 @@ class WarmMaps:
             return NO_EVENTS
         begin = time.thread_time()
         shown = self._faults()
-        rows = [row for pid in look.tree.alive for row in self._used(pid, shown, look)]
+        before, self._open = self._open, {}
+        rows = [row for pid in look.tree.alive for row in self._used(pid, shown, look, before)]
+        rows += [_row(look, pid, path, size) for (pid, path), size in before.items()]
         self._cleared &= look.tree.alive.keys()
         self._due = time.monotonic() + (time.thread_time() - begin) / _SHARE
         return pl.DataFrame(rows, EVENT_SCHEMA, orient="row") if rows else NO_EVENTS
 
-    def _used(self, pid: int, shown: dict[tuple[int, int], tuple[int, int]], look: Look) -> list[tuple[object, ...]]:
-        """Return the events of one process, and clear its bits."""
+    def _used(
+        self,
+        pid: int,
+        shown: dict[tuple[int, int], tuple[int, int]],
+        look: Look,
+        before: dict[tuple[int, str], int],
+    ) -> list[tuple[object, ...]]:
+        """Return the events of one process, and clear its bits. before: `_open` of the last look, emptied by this."""
         try:
             maps = [each for each in used_maps(pid) if self._files.is_data(each.path)]
             if maps:
@@ -78,9 +93,10 @@ class WarmMaps:
         if not maps:
             return []
         is_first, self._cleared = pid not in self._cleared, self._cleared | {pid}
-        if is_first:
+        if is_first and look.tree.alive[pid].started < self._begun:
             # The bits say what was used at any time before.
             return []
+        self.covered.add(pid)
         used: Counter[str] = Counter()
         resident: Counter[str] = Counter()
         for each in maps:
@@ -90,12 +106,17 @@ class WarmMaps:
         for path, size in used.items():
             counted, most = shown.get((pid, identity(path)), (0, 0))
             self._looks += 1
-            self._full += size > _FULL * resident[path]
+            # A process that has just mapped a file has only what it used in memory: the whole file is the measure.
+            if size > _FULL * (self._files.size(path, pid) or resident[path]):
+                self._full += 1
+                self.unsure += size
             # The kernel marks the neighbours that it maps with a page as used, too.
-            sure = max(0, size - max(counted, most))
+            left = size - max(counted, most)
             self.unsure += max(0, min(size, most) - counted)
-            if sure:
-                rows.append((look.time, "read", identity(path), None, sure, pid, look.job, None, path, UNPLACED))
+            if left > 0:
+                self._open[pid, path] = left
+            if (sure := before.pop((pid, path), 0) + min(0, left)) > 0:
+                rows.append(_row(look, pid, path, sure))
         return rows
 
     def notes(self) -> list[str]:
@@ -103,10 +124,14 @@ class WarmMaps:
         notes = []
         if self._full:
             notes.append(
-                f"In {self._full:,} of {self._looks:,} looks at accessed bits over half of a mapped file in memory had "
-                "been used, so some of it was perhaps read more often than is counted."
+                f"In {self._full:,} of {self._looks:,} looks at accessed bits over half of a mapped file had been "
+                "used, so some of it was perhaps read more often than is counted."
             )
         return notes
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def _row(look: Look, pid: int, path: str, size: int) -> tuple[object, ...]:
+    return look.time, "read", identity(path), None, size, pid, look.job, None, path, UNPLACED
