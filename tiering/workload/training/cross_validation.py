@@ -104,7 +104,11 @@ def _dealt(families: npt.NDArray[np.str_], groups: int) -> npt.NDArray[np.int64]
 
 
 def calibrated(table: Table, cast: Probabilities) -> Calibration:
-    """Return the temperature of the least loss, and the lowest thresholds that keep the risk. cast: from votes."""
+    """Return the temperature of the least loss, and the lowest thresholds that keep the risk. cast: from votes.
+
+    The risk is kept for generated and for recorded runs alike, because many generated ones would outweigh programs that
+    really ran.
+    """
     forecast = np.array([not is_decided(trace) for trace in table.traces])
     truth = table.workloads[forecast]
 
@@ -117,7 +121,11 @@ def calibrated(table: Table, cast: Probabilities) -> Calibration:
     grounds = np.array([ground(trace, WORKLOADS[best]) for trace, best in zip(table.traces, found.best, strict=True)])
     right = found.best == table.workloads
     counted = {each.name: found.answered & found.forecast & (grounds == each.name) for each in fields(Thresholds)}
-    bounds = {name: lowest_threshold(found.sure[chosen], right[chosen]) for name, chosen in counted.items()}
+    corpora = [each for each in (table.real, ~table.real) if each.any()]
+    bounds = {
+        name: max(lowest_threshold(found.sure[chosen & each], right[chosen & each]) for each in corpora)
+        for name, chosen in counted.items()
+    }
     return Calibration(temperature, Thresholds(**bounds))
 
 
