@@ -99,9 +99,11 @@ class WarmMaps:
         self.covered.add(pid)
         used: Counter[str] = Counter()
         resident: Counter[str] = Counter()
+        huge: Counter[str] = Counter()
         for each in maps:
             used[each.path] += each.used
             resident[each.path] += each.resident
+            huge[each.path] += min(each.used, each.huge)
         rows: list[tuple[object, ...]] = []
         for path, size in used.items():
             counted, most = shown.get((pid, identity(path)), (0, 0))
@@ -111,7 +113,9 @@ class WarmMaps:
                 self._full += 1
                 self.unsure += size
             # The kernel marks the neighbours that it maps with a page as used, too.
-            left = size - max(counted, most)
+            # A piece of 2 MiB is used as a whole, however little of it was read.
+            self.unsure += max(0, huge[path] - counted)
+            left = size - huge[path] - max(counted, most)
             self.unsure += max(0, min(size, most) - counted)
             if left > 0:
                 self._open[pid, path] = left
