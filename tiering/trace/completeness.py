@@ -67,7 +67,8 @@ class Completeness(BaseModel):
         if not self.names:
             missing |= set(_OF_NAMES)
         unread = self._unread(profile)
-        if unread > _UNREAD * (profile.unique_bytes_read or 0) or not profile.is_placed:
+        unplaced = self.unplaced_file_bytes is not None and not profile.is_placed
+        if unplaced or unread > _UNREAD * (profile.unique_bytes_read or 0):
             missing |= set(_OF_EXTENT)
         if self.mapped_unsure > _UNSURE * profile.bytes_read:
             missing |= {"epochs"}
