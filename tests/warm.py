@@ -270,7 +270,7 @@ def on_terminal(*words: object, width: int, environment: dict[str, str] | None =
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
     env = os.environ | {"TERM": "xterm", "NO_COLOR": "1"} | (environment or {})
     env.pop("COLUMNS", None)
-    program.begin([*map(str, words)], env, Path.cwd(), [theirs, theirs, theirs], own_session=True)
+    program.begin([*map(str, words)], env, Path.cwd(), [theirs, theirs, theirs], own_session=True, user=None)
     os.close(theirs)
     parts = []
     with suppress(OSError):  # the kernel's way to say that the last process has closed the terminal

@@ -54,7 +54,7 @@ def findings(
     *,
     most: int = 3,
 ) -> list[Finding]:
-    """Return the dearest findings, at most so many. With advice, the trace that leads it counts, the first."""
+    """Return the few findings that cost most. With advice, only the first trace counts: the one that leads it."""
     found = [*(_of_advice(saved) if saved is not None else [])]
     for trace, evidence in traces[:1] if saved is not None else traces:
         found += _of_trace(trace, evidence, saved, dataset)

@@ -26,7 +26,7 @@ _PIECE: Final = 4 << 20
 #: The most bytes in a small file of a store. The longest is the list of files that are left out.
 SMALL_FILE: Final = 256 << 20
 
-#: Keys are cut out of a copy of all between the first and the last of them, if that is at most so many bytes a key.
+#: Bytes a key. Up to this size of the column from the first wanted key to the last, keys are cut out of a copy of it.
 _DENSE: Final = 256
 
 #: Returns the file of a column.

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from tiering.errors import TieringError
+
 #: Windows has no SIGHUP. tiering does not run there, but it says so (tiering.system.require_linux).
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
@@ -42,17 +44,25 @@ def exit_code_of(interruption: KeyboardInterrupt) -> int:
 def ending_interrupts() -> Iterator[None]:
     """Let SIGTERM and SIGHUP interrupt the block as Ctrl-C does, so that it cleans up. Call it in the main thread.
 
-    Schedulers end jobs with SIGTERM. A signal that is already ignored stays ignored: nohup ignores SIGHUP.
+    Schedulers end jobs with SIGTERM. A signal that is already ignored stays ignored: nohup ignores SIGHUP. Where the
+    exception strikes in compiled code, that may raise another one in its place (Polars: a TypeError); a block that ends
+    so was interrupted, too.
     """
+    struck: list[KeyboardInterrupt] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        raise EndingSignal(number)
+        struck.append(KeyboardInterrupt() if number == signal.SIGINT else EndingSignal(number))
+        raise struck[-1]
 
-    heard = [number for number in _ENDING[1:] if signal.getsignal(number) is not signal.SIG_IGN]
+    heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         with _repeated():
             yield
+    except (TypeError, ValueError, SystemError) as error:
+        if not struck or isinstance(error, TieringError):
+            raise
+        raise struck[-1] from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -67,11 +67,12 @@ class Completeness(BaseModel):
         if not self.names:
             missing |= set(_OF_NAMES)
         unread = self._unread(profile)
-        if unread > _UNREAD * (profile.unique_bytes_read or 0) or not profile.is_placed:
+        unplaced = self.unplaced_file_bytes is not None and not profile.is_placed
+        if unplaced or unread > _UNREAD * (profile.unique_bytes_read or 0):
             missing |= set(_OF_EXTENT)
         if self.mapped_unsure > _UNSURE * profile.bytes_read:
             missing |= {"epochs"}
-        known: dict[str, object] = self._read_anew_at_most(profile) | {
+        known: dict[str, object] = self._read_first_at_most(profile) | {
             "bytes_mapped_unread": unread,
             "mapped_seen": self.mapped,
             "mapped_once_seen": self.mapped_once,
@@ -85,12 +86,12 @@ class Completeness(BaseModel):
             known |= self._read_again(profile, dataset_bytes)
         return profile.model_copy(update=dict.fromkeys(missing) | known)
 
-    def _read_anew_at_most(self, profile: TraceProfile) -> dict[str, object]:
+    def _read_first_at_most(self, profile: TraceProfile) -> dict[str, object]:
         """Return the figures that follow from the sizes of mapped files: what exceeds them was read again."""
         if not self.mapped_files or not profile.bytes_read:
             return {}
-        anew = self.mapped_files + max(0, profile.bytes_read - self.mapped_read)
-        again = max(profile.bytes_reread, profile.bytes_read - anew)
+        first = self.mapped_files + max(0, profile.bytes_read - self.mapped_read)
+        again = max(profile.bytes_reread, profile.bytes_read - first)
         return {
             "bytes_reread": again,
             "reread_share": again / (profile.bytes_read + profile.bytes_written),

@@ -95,8 +95,8 @@ class TraceProfile(Shown, BaseModel):
     )
     bytes_mapped_unread: int | None = Field(
         default=None,
-        description="of bytes_mapped_unsure, at most so many are of parts that no read in the trace shows; null if all "
-        "may be",
+        description="the largest part of bytes_mapped_unsure that may have been read for the first time; null if "
+        "that part is unknown",
     )
     excluded_bytes: int = Field(description="read and written by the machinery of programs")
     excluded_bytes_read: int = Field(default=0, description="the part of excluded_bytes that was read")

@@ -411,6 +411,8 @@ def test_where_the_system_hides_the_processes_of_others_ones_own_are_watched():
 
 
 def test_a_command_that_cannot_be_watched_does_not_run_and_is_gone(tmp_path):
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = children.read_text()
     with pytest.raises(InputError, match="no such file"):
         watch(["touch", str(tmp_path / "ran")], "/proc/trace.parquet")
 
@@ -421,5 +423,5 @@ def test_a_command_that_cannot_be_watched_does_not_run_and_is_gone(tmp_path):
 
     with pytest.raises(ProcessLookupError):
         fails(["touch", str(tmp_path / "ran")])
-    assert not Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    assert children.read_text() == before
     assert not (tmp_path / "ran").exists()

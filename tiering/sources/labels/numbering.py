@@ -14,7 +14,7 @@ from tiering.sources.labels.annotations import FolderLabels
 from tiering.sources.labels.classes import MOST_CLASSES, NONE, ClassMap
 from tiering.text import display
 
-#: The keys of so many samples are cut out of their column once for both passes.
+#: Up to this many samples, keys are cut out of their column once for both passes.
 _ONE_PART: Final = 1 << 16
 
 #: Returns the keys of some rows.

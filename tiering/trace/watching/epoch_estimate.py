@@ -13,15 +13,15 @@ from tiering.trace.watching.observation import Observation
 
 #: s over which the rate of reading is averaged, and after which a job that reads nothing has stopped.
 _AVERAGED: Final = 30.0
-#: Of the bytes touched: as many as these may be new while a job reads known data again.
+#: Share of the bytes touched that may be new while a job reads known data again.
 _FEW: Final = 0.01
-#: Of the bytes touched: when so many were read with few new ones, all of the dataset was seen.
+#: Share of the bytes touched. Once this share has been read with hardly a new byte, the whole dataset has been seen.
 _SETTLED: Final = 0.1
-#: Of the bytes touched: so many re-reads show that an epoch ended.
+#: Share of the bytes touched. Once this share has been read again, an epoch has ended.
 _RETURNED: Final = 0.01
-#: Of the bytes read: so many may be read at unknown places while it is told which bytes were touched.
+#: Share of the bytes read. Up to this share may be read at unknown places before "touched" becomes unknown.
 _UNPLACED: Final = 0.05
-#: Of an epoch's bytes: so many further new ones show that it had not ended.
+#: Share of an epoch's bytes. If this share of further bytes is new, the epoch had not ended.
 _MISTAKEN: Final = 0.1
 
 

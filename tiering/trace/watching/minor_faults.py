@@ -32,7 +32,7 @@ class MinorFaults:
 
     @property
     def is_burst(self) -> bool:
-        """Whether so many came since the last look that they should wait for the next."""
+        """Whether the faults since the last look are too many to handle before the next one."""
         return self.waiting > _BURST * self._bearable
 
     @property

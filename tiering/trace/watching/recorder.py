@@ -28,6 +28,9 @@ from tiering.trace.watching.surroundings import Surroundings
 from tiering.trace.watching.waiting_sums import WaitingSums
 from tiering.units import format_percent
 
+#: s from the end of the first process to a further look, if others of its tree still run.
+_SOONEST = 0.1
+
 
 class Recorder:
     """Watches the tree of one process. Enter it to attach the sources; leave it to give them back."""
@@ -48,7 +51,8 @@ class Recorder:
         #: s from the monotonic clock to the epoch: a clock that is set later moves no event.
         self._apart = time.time() - self._begin
         self._first = NO_EVENTS
-        self._root_ended = False
+        #: s from the last look to the next one at most, once the first process has ended; each wait is twice the last.
+        self._soon: float | None = None
         self._ending = self._open_ending(root.pid)
 
     def __enter__(self) -> Self:
@@ -152,11 +156,9 @@ class Recorder:
         """Sample until the next look is due, and drain sources that ask for it."""
         while signals.interruption is None:
             now = time.monotonic()
-            if self._root_ended:
-                # The tree has probably ended: look at once, whatever that costs.
-                self._root_ended = False
-                return
-            look = min(self._pace.next_look(), end or float("inf"))
+            # The tree has probably ended with its first process, or is about to: look soon, whatever that costs.
+            soon = float("inf") if self._soon is None else self._last_time + self._soon
+            look = min(self._pace.next_look(), soon, end or float("inf"))
             if now >= look:
                 return
             if now >= self._pace.next_sample():
@@ -179,10 +181,11 @@ class Recorder:
             if descriptor in asking:
                 asking[descriptor].drain()
             if descriptor == self._ending:
-                self._root_ended = True
-                self._ending = None
+                self._ending, self._soon = None, 0.0
 
     def _look(self) -> Observation:
+        if self._soon is not None:
+            self._soon = max(_SOONEST, 2 * self._soon)
         with self._costing("look"):
             now = time.monotonic()
             seconds, self._last_time = now - self._last_time, now
