@@ -9,7 +9,8 @@ from pathlib import Path
 from tiering.reporting.model_card import model_card
 from tiering.reporting.model_page import write_model_page
 from tiering.workload.classifier import shipped
-from tiering.workload.training.evaluation import Bin, Evaluation, FamilyRow, KindRow
+from tiering.workload.training.evaluation import Evaluation, FamilyRow, KindRow
+from tiering.workload.training.reliability import Bin
 
 ROOT = Path(__file__).parents[2]
 EVALUATION = Evaluation(

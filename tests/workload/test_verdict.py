@@ -43,6 +43,7 @@ def test_the_first_half_epoch_of_a_training_run_is_known_for_what_it_may_be():
     unnamed, verdict = (classify(first_half_epoch().model_copy(update={"evidence": each})) for each in (None, seen))
     for each in (unnamed, verdict):
         assert max(each.probabilities, key=each.probabilities.get) == "re-read-heavy"
+    assert unnamed.probability > 0.8
     assert verdict.probability > max(0.85, unnamed.probability)
     assert any("shuffled" in fact.text for fact in verdict.facts)
 
@@ -68,9 +69,7 @@ def test_a_single_sorted_pass_is_read_once():
         read_only_files=1.0,
         write_only_files=0.0,
     )
-    verdict = classify(scan)
-    assert max(verdict.probabilities, key=verdict.probabilities.get) == "read-once"
-    assert verdict.probability > 0.9
+    assert classify(scan).workload == "read-once"
 
 
 def test_many_small_writes_do_not_make_a_write_heavy_run():

@@ -68,9 +68,12 @@ def model_card(model: Model) -> str:
     counts = ("misleading_wrong", "misleading_answered", "recorded_whole")
     for name in (*counts, *(f"bytes_{each}" for each in counts)):
         words[name] = f"{found.get(name, 0):.0f}"
-    for name in ("wrong", "answered"):
-        parts = [f"recorded_{name}_{part}" for part in (*_PARTS[1:], *CUT)]
-        words[f"part_{name}"] = f"{sum(found.get(part, 0) for part in parts):.0f}"
+    names = {"parts": "recorded", "part_wrong": "recorded_wrong", "part_answered": "recorded_answered"}
+    parts = {word: sum(found.get(f"{name}_{part}", 0) for part in (*_PARTS[1:], *CUT)) for word, name in names.items()}
+    words |= {word: f"{count:.0f}" for word, count in parts.items()}
+    words["part_share"] = (
+        format_percent(parts["part_wrong"] / parts["parts"], digits=2) if parts["parts"] else "unknown"
+    )
     return Template(text).safe_substitute(words)
 
 

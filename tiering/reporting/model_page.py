@@ -11,7 +11,8 @@ from tiering import __version__
 from tiering.storage.output_file import write_output
 from tiering.text import shown
 from tiering.units import format_percent
-from tiering.workload.training.evaluation import Bin, Evaluation
+from tiering.workload.training.evaluation import Evaluation
+from tiering.workload.training.reliability import Bin, calibration_error
 
 _SIDE: Final = 260
 _EDGE: Final = 34
@@ -120,7 +121,7 @@ def _diagram(title: str, bins: list[Bin]) -> str:
         for at in (0.0, 0.25, 0.5, 0.75, 1.0)
     ]
     total = sum(each.count for each in bins)
-    error = sum(each.count * abs(each.sure - each.right) for each in bins) / max(1, total)
+    error = calibration_error(bins)
     label = f"Reliability {title}: {total:,} forecasts, expected calibration error {error:.3f}"
     lines = (
         f'<rect x="{_EDGE}" y="{_EDGE}" width="{_SIDE}" height="{_SIDE}" fill="none" stroke="var(--line)"/>'

@@ -12,7 +12,7 @@ from tiering.workload.classifier import load_model, shipped
 from tiering.workload.doubt import FLOOR
 from tiering.workload.features import FEATURE_NAMES, features
 from tiering.workload.label import WORKLOADS
-from tiering.workload.training.corpus import Example, examples, recorded
+from tiering.workload.training.corpus import CUT, PARTS, Example, examples, recorded
 from tiering.workload.training.train import evaluate_model, train_model
 from tiering.workload.training.train import main as build
 
@@ -67,13 +67,15 @@ def test_recorded_programs_are_many_and_of_every_workload():
     assert {each.workload for each in runs} == set(WORKLOADS)
 
 
-def test_of_recorded_programs_that_were_held_out_none_is_misjudged_whole_and_few_from_parts():
+@pytest.mark.parametrize("held_out", ["recorded", "kind"])
+def test_of_recorded_programs_that_were_held_out_none_is_misjudged_whole_and_1_percent_from_parts(held_out):
     figures = shipped().figures
-    parts = ("0.1", "0.25", "0.5", "1")
-    assert figures["recorded_whole"] >= 100
-    assert figures["recorded_wrong_whole"] == 0
-    assert sum(figures[f"recorded_wrong_{part}"] for part in parts) <= 0.02 * 4 * figures["recorded_whole"]
-    assert figures["recorded_wrong_0.25"] < figures["recorded_rule_wrong_0.25"] / 4
+    parts = [f"{part:g}" for part in PARTS] + list(CUT)
+    assert figures[f"{held_out}_whole"] >= 100
+    assert figures[f"{held_out}_wrong_whole"] == 0
+    wrong, of = (sum(figures[f"{held_out}{what}_{part}"] for part in parts) for what in ("_wrong", ""))
+    assert wrong <= 0.01 * of
+    assert figures[f"{held_out}_wrong_0.25"] < figures[f"{held_out}_rule_wrong_0.25"] / 4
 
 
 def test_no_verdict_on_a_held_out_family_that_was_made_to_mislead_is_wrong():
@@ -85,16 +87,17 @@ def test_the_shipped_model_carries_its_figures():
     figures = shipped().figures
     assert figures["f1_whole"] >= 0.975
     assert figures["accuracy"] >= 0.98
-    assert figures["calibration_error"] <= 0.04
+    assert figures["calibration_error"] < 0.035
     assert figures["f1_whole"] > figures["rule_whole"]
-    assert figures["f1_0.25"] >= 0.83
+    assert figures["f1_0.25"] >= 0.87
     assert figures["f1_0.25"] > figures["rule_0.25"] + 0.05
 
 
-def test_evidence_of_who_reads_is_worth_more_than_it_costs_where_no_name_is_listed():
+def test_evidence_of_who_reads_helps_and_costs_nothing_where_no_name_is_listed_or_none_is_in_the_trace():
     figures = shipped().figures
     for part in ("0.1", "0.25"):
-        assert figures[f"f1_{part}"] > figures[f"bytes_f1_{part}"]
+        assert figures[f"f1_{part}"] > figures[f"unlisted_f1_{part}"] >= figures[f"bytes_f1_{part}"] - 0.01
+    assert figures["bytes_f1_0.25"] >= 0.82
     assert figures["answered"] > figures["bytes_answered"]
 
 

@@ -8,7 +8,7 @@ into ten groups, and the temperature and thresholds for the verdicts on a group 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from tiering.workload.classifier import Model, tempered
 from tiering.workload.label import WORKLOADS
-from tiering.workload.thresholds import Thresholds, lowest_threshold
+from tiering.workload.thresholds import Thresholds, lowest_thresholds
+from tiering.workload.training.reliability import bins, calibration_error
 from tiering.workload.training.table import Table
 from tiering.workload.verdict import ground, is_decided, judge, no_ground
 
 #: Groups by which temperature and thresholds are chosen.
 _GROUPS: Final = 10
-#: Temperatures that are tried. New families decide more than the temperature does, so finer steps are useless.
+#: Temperatures that are tried. New families decide more than the temperature does, so finer steps are useless, and what
+#: is sharper than 0.5 suits some families well and claims too much for others.
 _TEMPERATURES: Final = np.round(np.arange(0.5, 1.51, 0.05), 2)
 _ANY: Final = Thresholds(0.0, 0.0, 0.0)
 
@@ -104,29 +106,21 @@ def _dealt(families: npt.NDArray[np.str_], groups: int) -> npt.NDArray[np.int64]
 
 
 def calibrated(table: Table, cast: Probabilities) -> Calibration:
-    """Return the temperature of the least loss, and the lowest thresholds that keep the risk. cast: from votes.
-
-    The risk is kept for generated and for recorded runs alike, because many generated ones would outweigh programs that
-    really ran.
-    """
+    """Return the temperature of the least calibration error, and thresholds that keep the risks. cast: from votes."""
     forecast = np.array([not is_decided(trace) for trace in table.traces])
-    truth = table.workloads[forecast]
 
-    def loss(temperature: float) -> float:
-        chances = tempered(cast[forecast], temperature)[np.arange(len(truth)), truth]
-        return float(-np.log(np.maximum(chances, 1e-4)).mean())
+    def error(temperature: float) -> float:
+        chances = tempered(cast[forecast], temperature)
+        return calibration_error(bins(chances.max(axis=1), chances.argmax(axis=1) == table.workloads[forecast]))
 
-    temperature = float(min(_TEMPERATURES, key=loss))
+    temperature = float(min(_TEMPERATURES, key=error))
     found = judged(table, tempered(cast, temperature), _ANY)
     grounds = np.array([ground(trace, WORKLOADS[best]) for trace, best in zip(table.traces, found.best, strict=True)])
+    counted = found.answered & found.forecast
     right = found.best == table.workloads
-    counted = {each.name: found.answered & found.forecast & (grounds == each.name) for each in fields(Thresholds)}
-    corpora = [each for each in (table.real, ~table.real) if each.any()]
-    bounds = {
-        name: max(lowest_threshold(found.sure[chosen & each], right[chosen & each]) for each in corpora)
-        for name, chosen in counted.items()
-    }
-    return Calibration(temperature, Thresholds(**bounds))
+    parts = int((table.real & (table.parts != "whole")).sum())
+    bounds = lowest_thresholds(found.sure[counted], right[counted], grounds[counted], table.real[counted], parts)
+    return Calibration(temperature, bounds)
 
 
 def judged(table: Table, chances: Probabilities, thresholds: Thresholds) -> Judged:

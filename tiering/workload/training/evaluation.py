@@ -16,22 +16,13 @@ from tiering.workload.features import FEATURE_NAMES, PROCESS_FEATURES
 from tiering.workload.label import WORKLOADS
 from tiering.workload.training.corpus import CUT, MISLEADING
 from tiering.workload.training.cross_validation import Judged, Probabilities, Variants, cross_judged, votes
-from tiering.workload.training.table import Table, unlisted
+from tiering.workload.training.reliability import Bin, bins, calibration_error
+from tiering.workload.training.table import Table, unlisted, without_evidence
 
-_BINS: Final = 10
 #: From this share of the bytes on, an example counts as one of programs of a kind.
 _OF_KIND: Final = 0.5
 #: The figures without evidence begin with this.
 WITHOUT: Final = "bytes_"
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """Forecasts of nearly the same probability: how many, their mean probability, and the share that was right."""
-
-    count: int
-    sure: float
-    right: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +40,8 @@ class FamilyRow:
 class KindRow:
     """Examples whose bytes are mostly moved by programs of a kind, and the share whose likeliest workload is right.
 
-    kind: one of features.PROCESS_FEATURES. without: if nothing is known of programs and names. known: as the trace
-    shows it. unlisted: if no table lists the names of this kind. wrong: wrong verdicts if unlisted.
+    kind: one of features.PROCESS_FEATURES. without: if the trace shows nothing of programs and names. known: as it is.
+    unlisted: if no table lists the names of this kind. wrong: wrong verdicts if unlisted.
     """
 
     kind: str
@@ -68,7 +59,7 @@ class Evaluation:
     Attributes:
         figures: By name; evaluate_model describes them.
         reliability: The forecasts in ten bins of their probability; empty ones are left out.
-        without: The same without evidence of programs and names.
+        without: The same if traces show no evidence of programs and names.
         families: A row for each family and recorded program.
         kinds: A row for each kind of program.
     """
@@ -83,9 +74,7 @@ class Evaluation:
 def evaluated(table: Table, fit: Callable[[Table], Model], cast: dict[str, Probabilities] | None = None) -> Evaluation:
     """Cross-validate. cast: the votes of the held-out forests on the vectors and on variants(), if they are known."""
     known = votes(table, fit, variants()) if cast is None else cast
-    bare = table.without_evidence()
-    blind = votes(bare, fit)[""]
-    with_evidence, without = cross_judged(table, known[""]), cross_judged(bare, blind)
+    with_evidence, without = cross_judged(table, known[""]), cross_judged(table, known[""], known["none"])
     hidden = {kind: cross_judged(table, known[""], known[kind]) for kind in PROCESS_FEATURES}
     none_listed = cross_judged(table, known[""], known["all"])
     figures = _figures(table, with_evidence)
@@ -97,8 +86,8 @@ def evaluated(table: Table, fit: Callable[[Table], Model], cast: dict[str, Proba
     figures |= _by_kind(table, fit, known[""])
     return Evaluation(
         figures={name: round(float(value), 3) for name, value in figures.items()},
-        reliability=_bins(table, with_evidence),
-        without=_bins(table, without),
+        reliability=_reliability(table, with_evidence),
+        without=_reliability(table, without),
         families=_families(table, with_evidence),
         kinds=[_kind(table, kind, without, with_evidence, hidden[kind]) for kind in PROCESS_FEATURES],
     )
@@ -114,14 +103,21 @@ def _by_kind(table: Table, fit: Callable[[Table], Model], cast: Probabilities) -
 
 
 def variants() -> Variants:
-    """Return forms of the vectors in which the table of names lists one kind less, and none at all ("all")."""
+    """Return forms of the vectors in which the table of names lists one kind less, or none ("all").
 
-    def none(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    In one more form the trace shows nothing of programs and names ("none").
+    """
+
+    def all_unlisted(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         for kind in PROCESS_FEATURES:
             vectors = unlisted(vectors, kind)
         return vectors
 
-    return {**{kind: partial(unlisted, kind=kind) for kind in PROCESS_FEATURES}, "all": none}
+    return {
+        **{kind: partial(unlisted, kind=kind) for kind in PROCESS_FEATURES},
+        "all": all_unlisted,
+        "none": without_evidence,
+    }
 
 
 def _figures(table: Table, found: Judged) -> dict[str, float]:
@@ -131,7 +127,7 @@ def _figures(table: Table, found: Judged) -> dict[str, float]:
     figures: dict[str, float] = {
         "answered": _share(counted, ~table.real),
         "accuracy": _share(right & counted, counted),
-        "calibration_error": _calibration_error(_bins(table, found)),
+        "calibration_error": calibration_error(_reliability(table, found)),
     }
     if misleading.any():
         figures["misleading_answered"] = (found.answered & misleading).sum()
@@ -176,18 +172,8 @@ def _in_order(parts: npt.NDArray[np.str_]) -> list[str]:
     return [each for each in ("whole", *sorted(names - {"whole", *CUT}, key=float), *CUT) if each in names]
 
 
-def _bins(table: Table, found: Judged) -> list[Bin]:
-    """Put forecasts into bins of equal width."""
-    sure, right = found.sure[found.forecast], (found.best == table.workloads)[found.forecast]
-    number = np.minimum((sure * _BINS).astype(np.int64), _BINS - 1)
-    of = [number == each for each in np.unique(number)]
-    return [Bin(int(mine.sum()), float(sure[mine].mean()), float(right[mine].mean())) for mine in of]
-
-
-def _calibration_error(bins: list[Bin]) -> float:
-    """Return the expected calibration error (Guo et al., ICML 2017, section 2)."""
-    total = sum(each.count for each in bins)
-    return sum(each.count * abs(each.sure - each.right) for each in bins) / total if total else 0.0
+def _reliability(table: Table, found: Judged) -> list[Bin]:
+    return bins(found.sure[found.forecast], (found.best == table.workloads)[found.forecast])
 
 
 def _families(table: Table, found: Judged) -> list[FamilyRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -42,12 +42,6 @@ class Table:
         """Return some of the examples."""
         return Table(*(getattr(self, column.name)[rows] for column in fields(self)))
 
-    def without_evidence(self) -> Table:
-        """Return the same examples without what their traces show of programs and names."""
-        vectors = self.vectors.copy()
-        vectors[:, len(BYTE_FEATURES) :] = np.nan
-        return replace(self, vectors=vectors)
-
 
 def columns(examples: Iterable[Example]) -> Table:
     """Put examples that move data into columns."""
@@ -63,6 +57,13 @@ def columns(examples: Iterable[Example]) -> Table:
         real=np.array([each.family.startswith((RECORDED, OWN)) for each in made]),
         traces=np.array([each.trace.model_copy(update={"whole": each.part == "whole"}) for each in made], object),
     )
+
+
+def without_evidence(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return vectors as if the traces showed nothing of programs and names."""
+    changed = vectors.copy()
+    changed[:, len(BYTE_FEATURES) :] = np.nan
+    return changed
 
 
 def unlisted(vectors: npt.NDArray[np.float64], kind: str) -> npt.NDArray[np.float64]:
