@@ -46,6 +46,8 @@ class Calls:
         # One flat list, row after row. With a tuple per event, the garbage collector takes a fifth of the time.
         self.cells: list[object] = []
         self._held = pl.DataFrame(schema=EVENT_SCHEMA)
+        #: Events that were added as tables.
+        self._tables: list[pl.DataFrame] = []
         #: Open files that threads are about to close.
         self.closing: dict[int, OpenFile] = {}
         #: Calls without an end in the trace, although their thread continued.
@@ -72,7 +74,23 @@ class Calls:
 
     def __len__(self) -> int:
         """Return the number of recorded events that were not taken yet."""
+        return self.waiting + sum(map(len, self._tables))
+
+    @property
+    def waiting(self) -> int:
+        """The number of events in `cells`."""
         return len(self.cells) // len(EVENT_SCHEMA)
+
+    def take_waiting(self) -> pl.DataFrame:
+        """Remove and return the events in `cells`."""
+        width = len(EVENT_SCHEMA)
+        columns = {name: self.cells[number::width] for number, name in enumerate(EVENT_SCHEMA)}
+        self.cells.clear()
+        return pl.DataFrame(columns, schema=EVENT_SCHEMA)
+
+    def add_events(self, events: pl.DataFrame) -> None:
+        """Record a table of events (EVENT_SCHEMA). Those in `cells` must be taken before, and come later otherwise."""
+        self._tables.append(events)
 
     def take(self, until: float = float("inf")) -> pl.DataFrame:
         """Remove and return the events before a time (s), in order of time.
@@ -80,11 +98,8 @@ class Calls:
         An interrupted call is complete, and recorded, later than it began. Later events wait for it, unless they are
         most of what there is, since a call may take hours.
         """
-        width = len(EVENT_SCHEMA)
-        columns = {name: self.cells[number::width] for number, name in enumerate(EVENT_SCHEMA)}
-        self.cells.clear()
-        fresh = pl.DataFrame(columns, schema=EVENT_SCHEMA)
-        table = pl.concat([self._held, fresh]).sort("time", maintain_order=True)
+        table = pl.concat([self._held, *self._tables, self.take_waiting()]).sort("time", maintain_order=True)
+        self._tables.clear()
         sure = int(table["time"].search_sorted(until, side="left"))
         if len(table) - sure > _MOST_HELD:
             sure = len(table)

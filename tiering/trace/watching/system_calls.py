@@ -79,6 +79,10 @@ class SystemCalls:
         return [
             *([f"{counted(lost, 'call')} came faster than they could be recorded, and are missing."] * bool(lost)),
             *([f"{counted(foreign, 'call')} of 32-bit programs are missing."] * bool(foreign)),
+            *(
+                [f"{counted(self._calls.strange, 'call')} at places that no file has are missing."]
+                * bool(self._calls.strange)
+            ),
             *(f"{name} moves data that no call shows." for name in sorted(self._calls.calls.unseen - {"read"})),
         ]
 
