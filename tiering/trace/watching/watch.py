@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from tiering.errors import UsageError, from_os_error
+from tiering.storage.scratch import temporary_directory
 from tiering.system.signals import passing_on, remembered
 from tiering.trace.capturing.running import held, require_command
 from tiering.trace.parquet_writer import TraceWriter
@@ -94,10 +94,8 @@ def watch(
         require_command(target, "watch")
     files = DataFiles(None if dataset is None else Path(dataset))
     try:
-        with tempfile.TemporaryDirectory(
-            dir=None if to is None else to.absolute().parent, prefix=f".{to.name if to else 'watch'}."
-        ) as work:
-            events = TraceWriter(Path(work))
+        with temporary_directory(None if to is None else to.absolute().parent) as work:
+            events = TraceWriter(work)
             with ExitStack() as around, ExitStack() as attached:
                 # A command waits until it is watched.
                 with nullcontext(target) if isinstance(target, int | str) else held(target) as process:
