@@ -189,6 +189,18 @@ def test_ctrl_c_leaves_a_whole_trace(big, tmp_path):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_an_error_of_the_caller_leaves_the_trace_of_what_was_seen(big, tmp_path):
+    def fail(_):
+        begin(process)
+        if process.poll() is not None:
+            raise ZeroDivisionError("of the caller")
+
+    with job(COLD, big) as process, pytest.raises(ZeroDivisionError, match="of the caller"):
+        watch(process.pid, tmp_path / "t", on_look=fail)
+    assert len(reads_of(tmp_path / "t", big)) == len(range(0, PAGES, 3))
+    assert os.listdir(tmp_path) == ["t"]
+
+
 def test_a_job_that_is_killed_leaves_a_whole_trace(big, tmp_path):
     with job("import time; time.sleep(60)") as process:
         made = watch(process.pid, tmp_path / "t", on_look=lambda _: process.kill())

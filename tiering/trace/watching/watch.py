@@ -75,7 +75,7 @@ def watch(
         warm_maps: Also watch mapped files that stay in memory, by the accessed bits of their pages. This resets these
             bits, which the kernel uses to find memory that it can free.
         on_look: Called after each look with what it saw, in the calling thread. Its time counts as the watcher's. An
-            exception that it raises ends the watching without a trace.
+            exception that it raises ends the watching; the trace of what was seen so far is written before.
 
     Returns:
         What was recorded, by which sources, and what it cost.
@@ -105,12 +105,14 @@ def watch(
                         around.enter_context(passing_on(lambda: root.pid))
                     signals = around.enter_context(remembered(passed_on=command is not None))
                     recorder = attached.enter_context(Recorder(root, files, warm_maps=warm_maps))
-                recorder.run(events.add, seconds, on_look, signals)
-                status = None if command is None else command.poll()
-                notes, uses, shown = recorder.notes(), recorder.uses(), recorder.completeness()
-                attached.close()
-                if to is not None:
-                    events.finish(to, notes, [_FROM_OUTSIDE], waiting=recorder.waiting, completeness=shown)
+                try:
+                    recorder.run(events.add, seconds, on_look, signals)
+                finally:
+                    status = None if command is None else command.poll()
+                    notes, uses, shown = recorder.notes(), recorder.uses(), recorder.completeness()
+                    attached.close()
+                    if to is not None:
+                        events.finish(to, notes, [_FROM_OUTSIDE], waiting=recorder.waiting, completeness=shown)
     except OSError as error:
         raise from_os_error(error) from error
     return Watched(
