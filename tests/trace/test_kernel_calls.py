@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tiering.system.call_records import BLOCK, COPIES, END, EXEC, FORK, HEAD, NUMBERS, PATH
 from tiering.trace.capturing import call_rows, kernel_calls
 from tiering.trace.capturing.kernel_calls import KernelCalls
+from tiering.trace.readers import strace_state
 
 #: Processes that no machine has.
 FIRST, CHILD, STRANGER = (1 << 30) + 1, (1 << 30) + 2, (1 << 30) + 3
@@ -130,6 +132,31 @@ def test_a_call_at_a_place_that_no_file_has_is_counted(native):
     far = record(NUMBERS["openat"], 3, [HERE], b"/dev/shm/holes\0") + record(NUMBERS["lseek"], (1 << 63) - 1, [3])
     events, *_, strange = decoded([far + record(NUMBERS["read"], 10, [3])], native)
     assert ([event["op"] for event in events], strange) == (["open"], 1)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_names_of_files_that_nobody_has_open_are_forgotten_and_keep_their_identity(monkeypatch, native):
+    monkeypatch.setattr(kernel_calls, "NATIVE", native)
+    monkeypatch.setattr(strace_state, "_NAMES", 10)
+    made = KernelCalls(0.0)
+    made.join(FIRST, "/", 1)
+    flags = os.O_WRONLY | os.O_TRUNC
+
+    def opened(name, fd, flags=0):
+        return record(NUMBERS["openat"], fd, [HERE, 0, flags], f"/data/{name}\0".encode())
+
+    made.add(opened("kept", 3, flags) + record(NUMBERS["write"], 100, [3]))
+    for number in range(50):
+        made.add(opened(number, 4, flags) + record(NUMBERS["write"], 10, [4]) + record(NUMBERS["close"], 0, [4]))
+        made.calls.forget_names()
+        assert len(made.calls.files) <= 30
+    again = opened("kept", 5, os.O_APPEND) + record(NUMBERS["write"], 7, [5]) + record(NUMBERS["write"], 1, [3])
+    made.add(again + opened(0, 6, os.O_APPEND) + record(NUMBERS["write"], 1, [6]))
+    *before, kept, same, forgotten = made.calls.take().filter(pl.col("op") == "write").to_dicts()
+    assert {event["file"] for event in (kept, same)} == {before[0]["file"]}
+    # The size of a file that is open stays known, and that of another one does not.
+    assert (kept["offset"], same["offset"]) == (100, 100)
+    assert (forgotten["file"], forgotten["offset"]) == (before[1]["file"], None)
 
 
 @pytest.mark.parametrize("broken", [b"\0" * 8, record(0, 1)[:-8], record(0, 1)[: HEAD // 2]])

@@ -120,6 +120,11 @@ class KernelCalls:
         """Return the processes that were not seen to end."""
         return list(self._threads)
 
+    def lose(self, pid: int) -> None:
+        """Forget a process that has ended without a record of its end, before its number is given away again."""
+        if pid in self._threads:
+            self._gone(pid)
+
     def describe(self, damage: Damage) -> None:
         """Note what is missing, and which processes failed."""
         damage.gaps += self.calls.gaps()
