@@ -339,6 +339,13 @@ def test_what_another_user_cannot_see_is_missing_and_not_zero(unprivileged):
     assert found["reread_share"] == pytest.approx(0.9, abs=0.01)
 
 
+def test_another_user_does_not_take_what_workers_send_for_data(unprivileged):
+    found = unprivileged["in_worker"]
+    assert 19_000_000 < found["bytes_read"] < 24_000_000
+    assert found["bytes_written"] < 4_000_000
+    assert any("went through pipes from workers to their parents" in note for note in found["notes"])
+
+
 def test_another_user_sees_where_a_file_is_read_on_and_on(unprivileged):
     found = unprivileged["on_and_on"]
     assert found["unplaced"] < 0.3 * found["bytes_read"]
