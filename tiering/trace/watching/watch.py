@@ -109,7 +109,9 @@ def watch(
                     recorder.run(events.add, seconds, on_look, signals)
                 finally:
                     status = None if command is None else command.poll()
-                    notes, uses, shown = recorder.notes(), recorder.uses(), recorder.completeness()
+                    # Before the trace is written: that is not watching, and the notes say the same share.
+                    share, notes = recorder.share, recorder.notes()
+                    uses, shown = recorder.uses(), recorder.completeness()
                     attached.close()
                     if to is not None:
                         events.finish(to, notes, [_FROM_OUTSIDE], waiting=recorder.waiting, completeness=shown)
@@ -124,7 +126,7 @@ def watch(
         events.bytes_read,
         events.bytes_written,
         notes,
-        recorder.share,
+        share,
         recorder.waiting,
         signals.interruption,
     )
