@@ -1,9 +1,11 @@
 """What recording costs, and how fast traces are read and profiled.
 
-Usage: python -m benchmarks.tracing [--only overhead,totals,readers,profile,curves] [--work DIR]
+Usage: python -m benchmarks.tracing [--only overhead,totals,decoding,readers,profile,curves] [--work DIR]
 
 - overhead: 10,000 reads of small files under `tiering trace`, and under bare strace with the same filters, in turn.
 - totals: the bytes of five programs' traces against what the kernel counted for them (/proc/PID/io).
+- decoding: the records of root's system calls, in C and in Python, of an epoch whose names are new and of later ones;
+  us of processor time a record. Needs root.
 - readers: lines or events of strace's text, of CSV and of the other formats, a second of one core's time (so what else
   the machine does counts little).
 - profile: TraceProfile over three and ten million events, and over 100 million in parts, with its memory; a second of
@@ -30,9 +32,12 @@ import numpy as np
 import polars as pl
 
 from benchmarks.tracing_inputs import INPUTS, PROGRAMS
+from tiering.system.bpf import records_of
+from tiering.system.call_recorder import CallRecorder
 from tiering.trace import block_sample as blocks
 from tiering.trace import intervals
 from tiering.trace.capture import record
+from tiering.trace.capturing import kernel_calls
 from tiering.trace.capturing.strace import FLAGS
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.profile import profile_events
@@ -58,7 +63,7 @@ print(sum(map(len, read_trace(sys.argv[1]).batches)), time.process_time() - bega
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="overhead,totals,readers,profile,curves")
+    parser.add_argument("--only", default="overhead,totals,decoding,readers,profile,curves")
     parser.add_argument("--work", type=Path)
     asked = parser.parse_args()
     print("| what | figure |\n| --- | --- |")
@@ -116,6 +121,39 @@ def totals(work: Path) -> None:
             parts.append(f"{traced / 1e6:.2f} MB {what}, {share} of the kernel's count")
         print(f"| {name} | {'; '.join(parts)} |", flush=True)
         shutil.rmtree(place)
+
+
+def decoding(work: Path) -> None:
+    files = work / "decoded"
+    files.mkdir()
+    for number in range(READS):
+        (files / f"{number:05}").write_bytes(bytes(1000))
+    epochs = []
+    with CallRecorder() as recorder:
+        recorder.follow([os.getpid()])
+        for _ in range(3):
+            for path in files.iterdir():
+                path.read_bytes()
+            epochs.append(recorder.take())
+    counts = [sum(1 for _ in records_of(epoch)) for epoch in epochs]
+    for native in (True, False):
+        first, later = [], []
+        for _ in range(ROUNDS):
+            with mock.patch.object(kernel_calls, "NATIVE", native):
+                calls = kernel_calls.KernelCalls(time.time() - time.monotonic())
+                calls.join(os.getpid(), str(Path.cwd()), 1)
+                times = []
+                for epoch, count in zip(epochs, counts, strict=True):
+                    began = time.process_time()
+                    calls.add(epoch)
+                    calls.calls.take()
+                    times.append((time.process_time() - began) / count * 1e6)
+            first.append(times[0])
+            later += times[1:]
+        name = "C" if native else "Python"
+        print(
+            f"| recorded calls in {name}, names new and known | {_spread(first)} us, {_spread(later)} us |", flush=True
+        )
 
 
 def readers(work: Path) -> None:
@@ -241,7 +279,14 @@ def curves(_work: Path) -> None:
             )
 
 
-KINDS = {"overhead": overhead, "totals": totals, "readers": readers, "profile": profile, "curves": curves}
+KINDS = {
+    "overhead": overhead,
+    "totals": totals,
+    "decoding": decoding,
+    "readers": readers,
+    "profile": profile,
+    "curves": curves,
+}
 
 if __name__ == "__main__":
     if shutil.which("strace") is None:

@@ -1,6 +1,7 @@
 """What it costs a job to be watched, and what other tools cost it.
 
     python -m benchmarks.watching [--images DIR] [--photos DIR] [--rounds 11] [--other-rounds 3] [--quick]
+        [--unprivileged]
 
 The job is a torch DataLoader with two workers, which begin anew with each epoch, as torch has it. No step takes time,
 so that all that watching costs shows.
@@ -15,7 +16,7 @@ In each round the same process runs epochs while it is watched, and epochs while
 from round to round. The median of the ratios counts, with its 95 % interval by the order statistics of the rounds.
 `tiering trace` starts what it records, so there another process runs the epochs under it. Prints Markdown tables; exits
 with status 1 if watching costs a job more than 1.05 x, or the interval ends above 1.08. Needs root, strace, perf and
-fatrace; a tool that is missing is named in its row.
+fatrace; a tool that is missing is named in its row. With --unprivileged, jobs and tools run without root's rights.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ _BATCH = 64
 #: Those that the bars are not for.
 _EXTREME = {"files, only read"}
 #: Each job, and how many epochs a measurement has, so that it lasts a few seconds.
-KINDS = {"files": 1, "files, only read": 3, "LMDB, cold": 1, "LMDB, warm": 10, "np.memmap": 3}
+KINDS = {"files": 5, "files, only read": 12, "LMDB, cold": 1, "LMDB, warm": 30, "np.memmap": 20}
+#: What runs a program without any of root's rights.
+UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 PROGRAM = Path(sys.executable).parent / "tiering"
 
 
@@ -160,7 +163,7 @@ def make(data: Path, images: Path | None, photos: Path | None) -> None:
 class Job:
     """A process that runs epochs when it is told to."""
 
-    def __init__(self, kind: str, data: Path, prefix: Sequence[object] = ()) -> None:
+    def __init__(self, kind: str, data: Path, *prefix: object) -> None:
         self._kind, self._data = kind, data
         words = [*prefix, sys.executable, "-m", "benchmarks.watching", "--job", kind, "--work", data]
         self.process = subprocess.Popen(
@@ -268,16 +271,16 @@ ATTACHED: dict[str, tuple[Callable[[int, Path], list[object]], bool]] = {
 STARTED = {f"tiering trace --backend {name}": name for name in ("tracepoints", "strace", "dftracer")}
 
 
-def measured(tool: str, kind: str, data: Path, work: Path, rounds: int) -> Figures:
-    """Measure one tool beside one job."""
+def measured(tool: str, kind: str, data: Path, work: Path, rounds: int, as_whom: Sequence[str] = ()) -> Figures:
+    """Measure one tool beside one job. as_whom: what runs both."""
     figures, epochs = Figures(), KINDS[kind]
     with ExitStack() as stack:
-        job = Job(kind, data)
+        job = Job(kind, data, *as_whom)
         stack.callback(job.close)
         traced = None
         if tool in STARTED:
             prefix = [PROGRAM, "trace", "-o", work / "t.parquet", "--backend", STARTED[tool], "--"]
-            traced = Job(kind, data, prefix)
+            traced = Job(kind, data, *as_whom, *prefix)
             stack.callback(traced.close)
         for number in range(rounds):
             own: float | None = None
@@ -287,7 +290,7 @@ def measured(tool: str, kind: str, data: Path, work: Path, rounds: int) -> Figur
                     words, first_line = ATTACHED[tool]
                     # fatrace replaces no file.
                     (work / "t.fatrace").unlink(missing_ok=True)
-                    with attached(words(job.process.pid, work), first_line=first_line) as pid:
+                    with attached([*as_whom, *words(job.process.pid, work)], first_line=first_line) as pid:
                         before = used(pid)
                         taken[True] = job.run(epochs)
                         own = used(pid) - before
@@ -312,6 +315,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--other-rounds", type=int, default=3, help="of the other tools; 0 leaves them out")
     parser.add_argument("--quick", action="store_true", help="two rounds, and one of the other tools")
+    parser.add_argument("--unprivileged", action="store_true", help="without root's rights")
     parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--work", type=Path, help="keep the data here, and use those that are there")
     parser.add_argument("--job", choices=list(KINDS), help=argparse.SUPPRESS)
@@ -338,7 +342,9 @@ def main() -> int:
                 if shutil.which(program) is None:
                     print(f"| {kind} | {tool} | {program} is not installed | | | | | |", flush=True)
                     continue
-                figures = measured(tool, kind, data, work, rounds if is_ours else others)
+                figures = measured(
+                    tool, kind, data, work, rounds if is_ours else others, UNPRIVILEGED if asked.unprivileged else ()
+                )
                 ok &= figures.ok or not is_ours or kind in _EXTREME
                 print(f"| {kind} | {tool} | {figures.cells()} |", flush=True)
     return 0 if ok else 1

@@ -61,7 +61,7 @@ def test_originals_that_must_stay_rule_pixels_out():
     job = Job(resize=(224, 224), threads=2, ram=16 * GIB)
     free = recommend(IMAGENET, job=job)
     assert free.choice.format == "pixels"
-    assert "without the originals" in free.choice.reason
+    assert "Keep the originals" in free.choice.reason
     found = recommend(IMAGENET, job=job, limits=Limits(keep_originals=True))
     assert {option.format for option in everything(found)} <= {"folder", "lmdb", "zarr"}
     assert any("Keeping the originals drops" in line for line in found.dropped)

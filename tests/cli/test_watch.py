@@ -127,6 +127,19 @@ def test_a_signal_ends_the_watch_with_a_whole_trace_and_the_job_goes_on(data, tm
     assert os.listdir(tmp_path) == ["trace.parquet"]
 
 
+def test_a_reader_of_the_documents_that_goes_away_ends_the_watch_with_a_whole_trace(data, tmp_path):
+    trace = tmp_path / "trace.parquet"
+    with running(LOOP, data, 60) as job:
+        words = [PROGRAM, "watch", job.pid, "-o", trace, "--json"]
+        with subprocess.Popen([*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+            documents(watching.stdout.readline().decode())
+            watching.stdout.close()
+            assert watching.wait(60) == 141
+            assert watching.stderr.read() == b""
+        assert job.poll() is None
+    assert profile_trace(trace).bytes_read > 10_000
+
+
 def metrics(watching, wanted) -> dict[str, float]:
     """Scrape the metrics of a program until they are as wanted."""
     end = time.monotonic() + 60

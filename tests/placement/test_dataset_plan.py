@@ -11,7 +11,7 @@ from tests.conftest import FIXTURES
 from tiering.advice.catalog import load_catalog
 from tiering.errors import UsageError
 from tiering.placement.current_tiers import current_tiers
-from tiering.placement.job_heat import DatasetHeat, Job
+from tiering.placement.job_heat import DatasetHeat, JobHeat
 from tiering.placement.survey import SurveyedDataset
 
 DAY = 86400
@@ -49,7 +49,7 @@ def job(trace, reads, *, duration=3600.0, processes=1.0, block=2**20):
         )
         for path, size in reads.items()
     )
-    return Job(
+    return JobHeat(
         trace=trace, duration=duration, processes=processes, datasets=heats, elsewhere_files=0, elsewhere_bytes=0
     )
 

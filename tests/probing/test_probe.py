@@ -15,10 +15,12 @@ from tests import warm
 from tests.conftest import PROGRAM
 from tiering.advice.catalog import find_tier, load_catalog
 from tiering.errors import UsageError
-from tiering.probing.mount import BLOCKS, DEPTHS, PATTERNS, POINTS, PREFIX
+from tiering.probing.mount import BLOCKS, DEPTHS, PATTERNS, POINTS
 from tiering.probing.probe import LEAST_SIZE, probe
 
 QUICK = ("--seconds", "1.5", "--size", "32MiB")
+#: Of the name of a probe's hidden directory.
+PREFIX = ".tiering-"
 
 
 def contents(directory):

@@ -237,3 +237,13 @@ def test_figures_for_print_have_their_data(profile, tmp_path):
     assert "79.9 % of all bytes moved were read again" in (place / "captions.txt").read_text()
     assert not (tmp_path / "report.html").exists()
     assert tiering("report", profile, "--figures", place).exit_code == 2
+
+
+def test_an_inconclusive_verdict_is_not_called_sure(profile, tmp_path):
+    trace, output = tmp_path / "short.csv", tmp_path / "report.html"
+    rows = [f"{number / 100},read,data/{number}.jpg,0,1000000" for number in range(30)]
+    trace.write_text("\n".join(["time,op,file,offset,size", *rows]) + "\n")
+    assert tiering("report", profile, trace, "-o", output).exit_code == 0
+    text = opening(output.read_text())
+    assert "inconclusive ; the likeliest is" in text, text
+    assert not re.search(r"inconclusive\s*, \d+ % sure", text)

@@ -334,17 +334,53 @@ for page in random.sample(pages, len(pages)):
 """
 
 
-def test_pages_that_come_two_mebibytes_at_a_time_may_all_have_been_read(tmp_path):
-    # A file system in memory keeps files in such pieces; elsewhere it depends on how the file came into memory.
-    place, size = tmp_path / "in-memory", 16 << 20
+@pytest.fixture
+def in_pieces(tmp_path):
+    """Return a file of 16 MiB that is mapped in pieces of 2 MiB, whatever the disk's file system does."""
+    place = tmp_path / "in-memory"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "huge=always", "tmpfs", str(place)], check=True)
     try:
-        (place / "data").write_bytes(bytes(size))
-        # It ends before anybody looks at its memory.
-        record([sys.executable, "-S", "-c", RANDOM_PAGES, str(place / "data")], tmp_path / "trace.parquet")
+        (place / "data").write_bytes(bytes(16 << 20))
+        yield place / "data"
     finally:
         subprocess.run(["umount", str(place)], check=True)
-    profile = profile_trace(tmp_path / "trace.parquet")
+
+
+def test_pages_that_come_two_mebibytes_at_a_time_may_all_have_been_read(tmp_path, in_pieces):
+    # It ends before anybody looks at its memory.
+    record([sys.executable, "-S", "-c", RANDOM_PAGES, str(in_pieces)], tmp_path / "trace.parquet")
+    profile, size = profile_trace(tmp_path / "trace.parquet"), 16 << 20
     assert profile.bytes_read < size // 10
     assert profile.bytes_read + profile.bytes_mapped_unsure >= size
+
+
+RUNS_OF_PAGES = """
+import mmap, os, random, sys
+other, path = sys.argv[1:]
+data = os.open(path, os.O_RDONLY)
+os.posix_fadvise(data, 0, 0, os.POSIX_FADV_DONTNEED)
+os.posix_fadvise(data, 0, 0, os.POSIX_FADV_RANDOM)
+for page in range(0, os.fstat(data).st_size, 4096):
+    os.pread(data, 4096, page)
+pieces = mmap.mmap(os.open(other, os.O_RDONLY), 0, prot=mmap.PROT_READ)
+for piece in range(0, len(pieces), 2 << 20):
+    pieces[piece]
+mapped = mmap.mmap(data, 0, prot=mmap.PROT_READ)
+for run in random.Random(0).sample(range(0, len(mapped) // 4096, 32), 128):
+    for page in range(run, run + 24):
+        mapped[page * 4096]
+"""
+
+
+def test_a_file_in_large_pieces_elsewhere_does_not_lengthen_the_runs_of_another(tmp_path, in_pieces):
+    data, read = tmp_path / "data", 128 * 24 * 4096
+    data.write_bytes(bytes(16 << 20))
+    os.sync()
+    command = [sys.executable, "-S", "-c", RUNS_OF_PAGES, str(in_pieces), str(data)]
+    record(command, tmp_path / "trace.parquet")
+    events = pl.read_parquet(tmp_path / "trace.parquet")
+    # Each call of pread takes a page.
+    mapped = events.filter(pl.col("path") == str(data), pl.col("op") == "read", pl.col("size") > 4096)["size"].sum()
+    assert mapped == pytest.approx(read, rel=0.2)
+    assert profile_trace(tmp_path / "trace.parquet").bytes_mapped_unsure >= read - mapped

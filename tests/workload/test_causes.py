@@ -7,6 +7,7 @@ import re
 from typing import Any, get_args
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import tiering
@@ -173,6 +174,35 @@ def test_an_idle_accelerator_of_another_job_says_nothing():
 def test_evidence_that_is_missing_is_said():
     (cause,) = tiering.causes(pair(STARVED, DISK, opening=None))
     assert "is not known" in cause.evidence
+
+
+BOUND = pair(STARVED, FULL).model_copy(update={"cores": 2})
+
+
+@pytest.mark.parametrize(
+    ("size", "said", "flags"),
+    [
+        ((500, 375), "a shorter side of 375 pixels", "--to lmdb --short-side 256"),
+        ((36, 32), "36 x 32 pixels", "--to zarr --resize 32x36 --codec none"),
+    ],
+)
+def test_smaller_images_are_advised_only_in_the_place_of_large_ones(tmp_path, size, said, flags):
+    images, store = tmp_path / "images", tmp_path / "store"
+    images.mkdir()
+    for number in range(4):
+        Image.new("RGB", size, (number, 0, 0)).save(images / f"{number}.png")
+    (cause,) = tiering.causes(BOUND, dataset=tiering.profile_dataset(images))
+    assert said in cause.fix
+    assert cause.command == f"tiering convert DATASET STORE {flags}"
+    words = cause.command.replace("DATASET", str(images)).replace("STORE", str(store)).split()
+    assert CliRunner().invoke(app, words[1:]).exit_code == 0
+    assert len(tiering.open_store(store)) == 4
+
+
+def test_without_the_size_of_the_images_it_is_said_what_the_advice_depends_on():
+    (cause,) = tiering.causes(BOUND)
+    assert "above 256 pixels" in cause.fix
+    assert cause.command == "tiering profile DATASET"
 
 
 def test_every_cause_has_a_fix_and_a_row_in_the_documentation():

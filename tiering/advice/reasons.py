@@ -31,7 +31,7 @@ _HOW: Final = {
     "jpeg-400": "Re-encoded to a longest side of 400 pixels: fewer bytes to read, and less to decode. Detail is lost.",
     "jpeg-256": "Re-encoded to a longest side of 256 pixels: far fewer bytes, and little to decode. Detail is lost.",
     "pixels-256": "Decoded once to 256 x 256 pixels, from which training takes its crops. Edges and detail are lost.",
-    "pixels": "Decoded once instead of every epoch, in one packed store without the originals: keep those too.",
+    "pixels": "Decoded once instead of every epoch, in one packed store. Keep the originals: it does not hold them.",
 }
 #: Share of the time between two checkpoints that writing one may take without a note.
 _LONG_CHECKPOINT: Final = 0.01

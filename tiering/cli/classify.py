@@ -13,9 +13,14 @@ from tiering.cli.output import JsonFlag, emit_json, out, plain, status
 from tiering.errors import ProfileError
 
 if TYPE_CHECKING:
+    from tiering.dataset.profile import DatasetProfile
     from tiering.trace.trace_profile import TraceProfile
     from tiering.workload.cause import Cause
+    from tiering.workload.profile import Profile
     from tiering.workload.verdict import Verdict
+
+#: Headers of images that tell how large they are.
+_PROBES = 50
 
 
 def classify(
@@ -56,14 +61,18 @@ def classify(
 
     with status(f"Reading {source}"):
         chosen = load_model(model) if model is not None else None
-        total = None if dataset is None else _bytes_of(dataset)
-        traces = (
-            _of_profile(source)
-            if is_profile(source)
-            else [profile_trace(source, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)]
-        )
+        images = None if dataset is None else _profile_of(dataset)
+        total = None if images is None else images.bytes
+        if is_profile(source):
+            kept = _of_profile(source)
+            traces, images = kept.traces, images or kept.dataset
+        else:
+            traces = [
+                profile_trace(source, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)
+            ]
         verdicts = [
-            (trace, judge(trace, chosen), causes(trace.waiting, trace, dataset_bytes=total)) for trace in traces
+            (trace, judge(trace, chosen), causes(trace.waiting, trace, dataset_bytes=total, dataset=images))
+            for trace in traces
         ]
     if json:
         shown = [
@@ -98,23 +107,23 @@ def _rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield "note", line
 
 
-def _of_profile(path: Path) -> list[TraceProfile]:
+def _of_profile(path: Path) -> Profile:
     from tiering.workload.profile import read_profile
 
-    traces = read_profile(path).traces
-    if not traces:
+    kept = read_profile(path)
+    if not kept.traces:
         raise ProfileError(
             str(path),
             expected="a profile with at least one trace",
             found="none",
             action="Make it with --trace: tiering profile DATASET --trace FILE -o profile.json",
         )
-    return traces
+    return kept
 
 
-def _bytes_of(dataset: Path) -> int:
+def _profile_of(dataset: Path) -> DatasetProfile:
     from tiering.dataset.profile import profile_dataset
     from tiering.store.open import is_store
     from tiering.store.profile import profile_store
 
-    return (profile_store if is_store(dataset) else profile_dataset)(str(dataset), probes=1).bytes
+    return (profile_store if is_store(dataset) else profile_dataset)(str(dataset), probes=_PROBES)

@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tiering.cli.output import json_line, note, talk
-from tiering.errors import UsageError, command
+from tiering.errors import TieringError, UsageError, command
 from tiering.units import counted, format_bytes, format_percent, format_seconds
 
 if TYPE_CHECKING:
+    from tiering.dataset.profile import DatasetProfile
     from tiering.trace.watching.job_progress import ProgressTally
     from tiering.trace.watching.observation import Observation, SourceUse
     from tiering.trace.watching.watch import Watched
     from tiering.workload.cause import Cause
+
+#: Images that tell how large all are.
+_PROBES = 50
 
 
 def watch(
@@ -125,6 +129,8 @@ def watch(
 
         watched = record(target, output, seconds=seconds, dataset=dataset, warm_maps=warm_maps, on_look=look)
         waits = causes(watched.waiting, dataset_bytes=total)
+        if dataset is not None and any(cause.name == "decoding" for cause in waits):
+            waits = causes(watched.waiting, dataset_bytes=total, dataset=_images_of(dataset))
         if emit is not None:
             emit(_result(watched, waits), "watch")
     _conclude(watched, waits, dataset)
@@ -154,6 +160,20 @@ def _bytes_of(dataset: Path) -> int:
     if found.unreadable:
         note(f"Warning: {dataset}: {found.unreadable} of its directories could not be listed; their bytes are missing.")
     return found.bytes
+
+
+def _images_of(dataset: Path) -> DatasetProfile | None:
+    """Return a profile of a few images; None if the job reads something else."""
+    from tiering.dataset.profile import profile_dataset
+    from tiering.store.open import is_store
+    from tiering.store.profile import profile_store
+
+    try:
+        if is_store(dataset):
+            return profile_store(dataset, probes=_PROBES)
+        return profile_dataset(dataset, sample=_PROBES, probes=_PROBES)
+    except TieringError:
+        return None
 
 
 @contextmanager

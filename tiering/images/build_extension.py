@@ -26,6 +26,7 @@ EXTENSIONS: Final = {
     "images/_whole": (),
     "store/_leaves": (),
     "system/_files": ("-pthread",),
+    "trace/capturing/_calls": (),
 }
 _ENDING: Final = ".abi3.so"
 

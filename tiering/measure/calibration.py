@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from tiering.measure.epoch_timing import ROUNDS, beside, cold_seconds, least_sec
 from tiering.measure.training_calibration import training_costs
 from tiering.packing.convert import convert
 from tiering.packing.settings import Pixels
+from tiering.storage.scratch import temporary_directory
 from tiering.store.open import open_store
 from tiering.store.protocol import Store
 from tiering.store.sample import Sample
@@ -86,8 +86,7 @@ def calibrate(
             "images", expected="files on this machine", found="none",
             action="Download or unpack some of the dataset's images, and calibrate with those.",
         )  # fmt: skip
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="tiering-calibrate-") as name:
-        work = Path(name)
+    with temporary_directory(scratch) as work:
         some = work / "images"
         _copy_some(images, some, seed, 0 if shape is None else 3 * shape[0] * shape[1])
         folder = open_store(some)

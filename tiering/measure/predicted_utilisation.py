@@ -6,7 +6,6 @@ epochs: the job's seconds for an epoch / the seconds of the slowest stage.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ from tiering.advice.loading import Loading
 from tiering.advice.prediction import CachePlan, predict
 from tiering.literals import Format
 from tiering.measure.calibration import MOST_SERVED_BYTES, calibrate
+from tiering.storage.scratch import temporary_directory
 from tiering.store.protocol import Store
 from tiering.system.machine import half_of_memory, usable_cores
 
@@ -76,11 +76,11 @@ def costs_of(store: Store, seed: int = 0) -> Costs:
     if store.manifest.kind == "folder" and (files := store.files()):
         return calibrate(files, seed=seed)
     most = min(_MOST_SAMPLES, max(1, round(MOST_SERVED_BYTES / form.sizes.mean)))
-    with tempfile.TemporaryDirectory(prefix="tiering-samples-") as name:
+    with temporary_directory() as work:
         paths = []
         for number in np.random.default_rng(seed).permutation(len(store))[:most].tolist():
             sample = store[number]
-            paths.append(Path(name) / f"{number:09d}{Path(sample.key).suffix}")
+            paths.append(work / f"{number:09d}{Path(sample.key).suffix}")
             paths[-1].write_bytes(bytes(sample.image))
         return calibrate(paths, seed=seed)
 

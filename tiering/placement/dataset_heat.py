@@ -9,7 +9,7 @@ import polars as pl
 
 from tiering.placement.heat import COUNTS
 from tiering.placement.heat_sources import read_heat
-from tiering.placement.job_heat import DatasetHeat, Job
+from tiering.placement.job_heat import DatasetHeat, JobHeat
 from tiering.text import display
 
 
@@ -20,7 +20,7 @@ def dataset_heat(
     *,
     lenient: bool = False,
     columns: str | None = None,
-) -> Job:
+) -> JobHeat:
     """Add up what a trace shows of each dataset.
 
     Args:
@@ -50,7 +50,7 @@ def dataset_heat(
     summed = files.group_by("dataset").agg(pl.len().alias("files"), pl.col(COUNTS).sum()).sort("dataset")
     elsewhere = summed.filter(pl.col("dataset").is_null())
     inside_rows = summed.filter(pl.col("dataset").is_not_null()).rename({"dataset": "path"})
-    return Job(
+    return JobHeat(
         trace=display(trace),
         duration=heat.duration,
         processes=heat.processes,

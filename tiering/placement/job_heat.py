@@ -19,7 +19,7 @@ class DatasetHeat(BaseModel):
     bytes_written: int = Field(ge=0)
 
 
-class Job(BaseModel):
+class JobHeat(BaseModel):
     """What one trace shows: a job, the datasets that it reads and writes, and the rest."""
 
     model_config = ConfigDict(frozen=True)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tiering.dataset.dataset_rules import DatasetKind, FoundDataset
 from tiering.dataset.found_datasets import Found, find_datasets
 from tiering.errors import InputError, UsageError, from_os_error
-from tiering.placement.job_heat import Job
+from tiering.placement.job_heat import JobHeat
 from tiering.sources.trees.directory_totals import IMAGE
 from tiering.system.access_times import MEANINGS, AccessTimes, MountedAt, mount_above, mounted
 from tiering.system.mounts import KERNEL
@@ -67,7 +67,7 @@ class Survey(BaseModel):
     outside_bytes: int
     unreadable: int
     unreadable_examples: tuple[str, ...]
-    jobs: tuple[Job, ...] = ()
+    jobs: tuple[JobHeat, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

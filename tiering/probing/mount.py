@@ -7,7 +7,6 @@ import errno
 import os
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ import numpy as np
 
 from tiering.advice.catalog import ReadPoint
 from tiering.errors import InputError, MachineError
+from tiering.storage.scratch import temporary_directory
 from tiering.system.direct_reads import Reads, opened_direct, read_many, read_on_threads
 from tiering.system.machine import libc_syscall
 from tiering.system.signals import put_off
@@ -29,9 +29,6 @@ BLOCKS: Final = (4096, 131072, 1048576)
 DEPTHS: Final = (1, 2, 4, 8, 16, 32)
 PATTERNS: Final[tuple[Literal["random", "sequential"], ...]] = ("random", "sequential")
 POINTS: Final = len(BLOCKS) * len(DEPTHS) * len(PATTERNS)
-
-#: Prefix of the name of a probe's hidden directory.
-PREFIX: Final = ".tiering-probe-"
 
 _PIECE: Final = 1 << 20
 _SYNC_EVERY: Final = 64  # pieces: the most that may still be unwritten when the time is up
@@ -189,15 +186,14 @@ def _point(pattern: Literal["random", "sequential"], depth: int, reads: Reads) -
 
 @contextmanager
 def _workspace(directory: Path) -> Iterator[Path]:
-    own = None
+    removing = ExitStack()
     try:
         with put_off():
-            own = Path(tempfile.mkdtemp(prefix=PREFIX, dir=directory))
+            own = removing.enter_context(temporary_directory(directory))
         yield own
     finally:
-        if own is not None:
-            with put_off():
-                shutil.rmtree(own)
+        with put_off():
+            removing.close()
 
 
 @contextmanager

@@ -41,16 +41,17 @@ Reported: TypeAlias = str | os.PathLike[str] | Profile | SavedAdvice
 
 @dataclass(frozen=True, slots=True)
 class TracePart:
-    """A trace: its profile, its verdict, and what else it shows if the file still exists."""
+    """A trace: its profile, its verdict, what else it shows if the file still exists, and the dataset of the report."""
 
     profile: TraceProfile
     verdict: Verdict
     evidence: Evidence | None
+    dataset: DatasetProfile | None
 
     @property
     def causes(self) -> list[Cause]:
         """Where the job waits, if it was watched or profiled."""
-        return causes(self.profile.waiting, self.profile)
+        return causes(self.profile.waiting, self.profile, dataset=self.dataset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def gather(
     if advice is not None:
         _check(advice, dataset)
     root = Path(dataset.root) if dataset is not None else None
-    parts = {Path(trace.source).absolute(): _part(trace, root, lenient, columns) for trace in profile.traces}
+    parts = {Path(trace.source).absolute(): _part(trace, dataset, lenient, columns) for trace in profile.traces}
     for path in traces:
         if path.absolute() not in parts:
             collector = EvidenceCollector()
@@ -123,7 +124,8 @@ def gather(
                 columns=columns,
                 beside=collector.add,
             )
-            parts[path.absolute()] = TracePart(trace, classify(trace), collector.found(timed=not trace.untimed))
+            found = collector.found(timed=not trace.untimed)
+            parts[path.absolute()] = TracePart(trace, classify(trace), found, dataset)
     shown = list(parts.values())
     whole = Profile(dataset=dataset, traces=[part.profile for part in shown])
     if advice is None and dataset is not None and not dataset.is_packed:
@@ -159,13 +161,14 @@ def _pictures(dataset: DatasetProfile) -> list[Thumbnail]:
         return []
 
 
-def _part(trace: TraceProfile, root: Path | None, lenient: bool, columns: str | None) -> TracePart:
+def _part(trace: TraceProfile, dataset: DatasetProfile | None, lenient: bool, columns: str | None) -> TracePart:
     """Return a trace that was profiled before, and read it again for the rest if it still exists."""
     path, found = Path(trace.source), None
+    root = Path(dataset.root) if dataset is not None else None
     if path.exists():
         opened = read_trace(path, lenient=lenient, columns=columns if trace.format == "csv" else None)
         collector, marks = EvidenceCollector(), FileMarks(root)
         for batch in opened.batches:
             collector.add(batch, marks.marked(batch).filter(~pl.col("noise")))
         found = collector.found(timed=not trace.untimed)
-    return TracePart(trace, classify(trace), found)
+    return TracePart(trace, classify(trace), found, dataset)

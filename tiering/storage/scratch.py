@@ -1,4 +1,4 @@
-"""A directory for temporary files, below TMPDIR.
+"""A directory for temporary files, below TMPDIR or beside the file that is being made.
 
 A process that is killed leaves its directory there. So each directory is locked by the process that uses it, and a
 later process removes those that are not locked. The kernel drops the locks of a process that ends.
@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -28,16 +29,24 @@ _OF_THE_DIRECTORY: Final = (*_FULL, errno.EACCES, errno.EPERM)
 
 #: Locks do not always reach other machines, so each machine removes only directories of its own.
 _PREFIX: Final = f"tiering-{re.sub('[^A-Za-z0-9.-]', '', platform.node())[:64]}-"
+#: Names that tempfile makes of it; those beside a user's files are hidden.
+_OURS: Final = re.compile(rf"\.?{re.escape(_PREFIX)}[a-z0-9_]{{8}}")
+#: Most entries of a directory that are looked at: it may be the user's, with millions of files behind a network.
+_LISTED: Final = 100_000
 
 #: A directory that was made or changed less than this ago may not be locked yet, s.
 _YOUNG: Final = 60.0
 
 
 @contextmanager
-def temporary_directory() -> Iterator[Path]:
-    """Make a directory that is removed when the block ends, or by a later process if this one is killed."""
-    _remove_abandoned(tempfile.gettempdir())
-    directory = tempfile.TemporaryDirectory(prefix=_PREFIX)
+def temporary_directory(within: Path | None = None) -> Iterator[Path]:
+    """Make a directory that is removed when the block ends, or by a later process if this one is killed.
+
+    within: where to make it, hidden; by default below TMPDIR. A later process must use the same place.
+    """
+    place = tempfile.gettempdir() if within is None else str(within.absolute())
+    _remove_abandoned(place)
+    directory = tempfile.TemporaryDirectory(dir=place, prefix=_PREFIX if within is None else f".{_PREFIX}")
     with _held(directory.name), directory as name:
         yield Path(name)
 
@@ -93,8 +102,8 @@ def _held(directory: str) -> Iterator[None]:
 def _remove_abandoned(directory: str) -> None:
     """Remove the directories that killed processes left in another one, once in the life of this process."""
     with suppress(OSError), os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False):
+        for entry in islice(entries, _LISTED):
+            if _OURS.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
                 with suppress(OSError):
                     _remove_if_abandoned(entry.path)
 

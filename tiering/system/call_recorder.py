@@ -36,6 +36,7 @@ _WHAT: Final = {"": 1, "path": 2, "paths": 3, "blocks": 4, "path and block": 5}
 _ASKING: Final = (1, 2, 3, 15, 24)
 _NO_WAKING: Final = 1
 _FROM_HERE: Final = 1  # SEEK_CUR
+_ANONYMOUS: Final = 0x20  # MAP_ANONYMOUS
 _LOST, _FOREIGN = 0, 8
 _FIRST_NAMESPACE: Final = "pid:[4026531836]"
 
@@ -186,9 +187,12 @@ class CallRecorder:
         program.find(self._kinds, -8, "out").load(7, 0, 0, 4).jump_if(7, "==", 0, "out")
         for number, at in enumerate(_ARGUMENTS_AT):
             program.load(1, 9, _REGISTERS_AT + at).store(9, 32 + 8 * number, 1)
-        # Programs ask where they are (lseek by 0 from here) as often as they open a file. That means nothing.
-        program.load(1, 9, 16).jump_if(1, "!=", NUMBERS["lseek"], "kept").load(1, 9, 48)
-        program.jump_if(1, "!=", _FROM_HERE, "kept").load(1, 9, 40).jump_if(1, "==", 0, "out").label("kept")
+        # Programs ask where they are (lseek by 0 from here) as often as they open a file, and for memory (mmap of no
+        # file) as often as they decode one. Neither means anything.
+        program.load(1, 9, 16).jump_if(1, "==", NUMBERS["mmap"], "map").jump_if(1, "!=", NUMBERS["lseek"], "kept")
+        program.load(1, 9, 48).jump_if(1, "!=", _FROM_HERE, "kept")
+        program.load(1, 9, 40).jump_if(1, "==", 0, "out").jump("kept")
+        program.label("map").load(1, 9, 56).mask(1, _ANONYMOUS).jump_if(1, "!=", 0, "out").label("kept")
         # Register 6: where the second pointer is, 7: what to copy.
         program.set(8, HEAD).move(1, 7).mask(1, 0xFF).jump_if(1, "==", _WHAT[""], "put")
         program.move(2, 7).shift_right(2, 8).mask(2, 0x38).add(2, 9).load(3, 2, 32)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from tiering.system.process_files import link_of, read_bytes
@@ -36,6 +38,32 @@ def open_files(pid: int, wanted: Callable[[str], bool]) -> list[OpenFile]:
         path = link.removesuffix(" (deleted)")
         if wanted(path) and (file := _described(pid, int(descriptor), path)) is not None:
             found.append(file)
+    return found
+
+
+class Pipes(NamedTuple):
+    """The pipes that a process has open, by name: to read from them, and to write to them."""
+
+    read: set[str]
+    written: set[str]
+
+
+def pipes_of(pid: int) -> Pipes:
+    """Return the pipes that a process has open; none if it is gone or not readable."""
+    found = Pipes(set(), set())
+    try:
+        descriptors = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - without an object for each
+    except OSError:
+        return found
+    for descriptor in descriptors:
+        path = f"/proc/{pid}/fd/{descriptor}"
+        link = link_of(path)
+        if link is not None and link.startswith("pipe:"):
+            with suppress(OSError):
+                # What the process may do with it is what the link's owner may.
+                mode = os.lstat(path).st_mode
+                found.read.update([link] * bool(mode & stat.S_IRUSR))
+                found.written.update([link] * bool(mode & stat.S_IWUSR))
     return found
 
 

@@ -6,7 +6,6 @@ Without a choice of the user, the lightest backend is taken that shows all that 
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tiering.errors import MachineError, UsageError, from_os_error
 from tiering.literals import Tracer
+from tiering.storage.scratch import temporary_directory
 from tiering.trace.capturing.dftracer import record_dftracer
 from tiering.trace.capturing.running import Backend, Run, UnavailableError, require_command
 from tiering.trace.capturing.strace import record_strace
@@ -92,9 +92,9 @@ def record(
     if not to.absolute().parent.is_dir():
         raise UsageError(str(to), expected="a directory to write to", found="none", action="Make it first.")
     before = time.process_time()
-    with tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=f".{to.name}.") as name:
+    with temporary_directory(to.absolute().parent) as work:
         try:
-            used, run, refused = _run(command, to, Path(name), list(_BACKENDS) if backend == "auto" else [backend])
+            used, run, refused = _run(command, to, work, list(_BACKENDS) if backend == "auto" else [backend])
             kept = _written(run, to)
         except OSError as error:
             raise from_os_error(error) from error

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from statistics import median_low
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    # Importing it takes as long as a verdict.
+    from tiering.dataset.profile import DatasetProfile
 
 CauseName = Literal[
     "storage", "opens", "decoding", "workers", "transfer", "training step", "lock", "memory", "cache", "loader"
@@ -41,9 +46,10 @@ FIXES: Final[dict[CauseName, Fix]] = {
         "tiering convert DATASET STORE --to lmdb",
     ),
     "decoding": Fix(
-        "Decode less: store images at the size that the training needs, or as pixels; tiering.Loader decodes only the "
-        "part that is needed.",
-        "tiering convert DATASET STORE --short-side 256",
+        "Decode less: tiering.Loader decodes only the part that is needed. If the images have shorter sides above 256 "
+        "pixels, store smaller ones (convert --short-side 256). If not, that would not help: store pixels, which need "
+        "no decoding (convert --resize HEIGHTxWIDTH --codec none). The profile has their sizes.",
+        "tiering profile DATASET",
     ),
     "workers": Fix("Load with more workers, such as num_workers={workers}, or with tiering.Loader.", None),
     "transfer": Fix(
@@ -71,10 +77,32 @@ FIXES: Final[dict[CauseName, Fix]] = {
     "loader": Fix("Watch the job, which shows what its workers wait for.", "tiering watch PID"),
 }
 
+#: Pixels of the shorter side of an image from which on a smaller one is advised.
+_SIDE: Final = 256
 
-def named(name: CauseName, share: float, evidence: str, **words: str) -> Cause:
-    """Make a cause. words: what the text of its fix leaves open."""
-    fix = FIXES[name]
+
+def fix_of_decoding(dataset: DatasetProfile | None) -> Fix:
+    """Return what makes decoding cheaper for the images of a dataset; if they are unknown, what it depends on."""
+    if dataset is None or dataset.is_decoded or not dataset.shapes:
+        return FIXES["decoding"]
+    side = median_low([min(shape.width, shape.height) for shape in dataset.shapes for _ in range(shape.count)])
+    if side > _SIDE:
+        return Fix(
+            f"Decode less: half of the images have a shorter side of {side} pixels or more, so store them at the size "
+            "that the training needs. tiering.Loader decodes only the part that is needed.",
+            f"tiering convert DATASET STORE --to lmdb --short-side {_SIDE}",
+        )
+    common = dataset.shapes[0]
+    return Fix(
+        "Store pixels, which need no decoding, but more room. The images are small already, most often "
+        f"{common.width} x {common.height} pixels, so smaller ones would not help.",
+        f"tiering convert DATASET STORE --to zarr --resize {common.height}x{common.width} --codec none",
+    )
+
+
+def named(name: CauseName, share: float, evidence: str, fix: Fix | None = None, **words: str) -> Cause:
+    """Make a cause. fix: by default that of `FIXES`. words: what its text leaves open."""
+    fix = fix or FIXES[name]
     return Cause(
         name=name,
         share=min(1.0, share),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tiering.trace.trace_profile import TraceProfile
 from tiering.trace.waiting import MemoryWaiting, RoleWaiting, States, Waiting
-from tiering.workload.cause import Cause, named
+from tiering.workload.cause import Cause, fix_of_decoding, named
 from tiering.workload.explain import percent
+
+if TYPE_CHECKING:
+    from tiering.dataset.profile import DatasetProfile
 
 #: A consumer waits for its loader if it spends this share of its time waiting for batches...
 STARVED: Final = 0.25
@@ -85,7 +88,7 @@ def loader_and_consumer(waiting: Waiting) -> Seen | None:
     return Seen("process's", single, single.main, None, None, 1.0)
 
 
-def of_loader(waiting: Waiting, seen: Seen) -> Iterator[Cause]:
+def of_loader(waiting: Waiting, seen: Seen, dataset: DatasetProfile | None) -> Iterator[Cause]:
     """Name what the loader does while its consumer waits, or that the consumer does not."""
     loader = seen.loader
     if seen.starved is not None and seen.starved < FED and seen.idle is not None and seen.idle >= IDLE:
@@ -112,7 +115,8 @@ def of_loader(waiting: Waiting, seen: Seen) -> Iterator[Cause]:
             more = f"{text} {spare:.1f} of {waiting.cores} usable processors are free."
             yield named("workers", loader.processor, more, workers=f"{waiting.cores}")
         else:
-            yield named("decoding", loader.processor, f"{text} All {waiting.cores} usable processors are in use.")
+            busy = f"{text} All {waiting.cores} usable processors are in use."
+            yield named("decoding", loader.processor, busy, fix_of_decoding(dataset))
 
 
 def _of_storage(waiting: Waiting, seen: Seen) -> Iterator[Cause]:

@@ -9,7 +9,7 @@ did not tell names none.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tiering.trace.trace_profile import TraceProfile
 from tiering.trace.waiting import Waiting
@@ -28,13 +28,20 @@ from tiering.workload.cause_rules import (
 )
 from tiering.workload.explain import percent
 
+if TYPE_CHECKING:
+    from tiering.dataset.profile import DatasetProfile
+
 #: What makes a job wait for storage stands before the storage itself; and workers that wait for each other leave
 #: processors free that more workers would not use.
 _ROOTS: Final = ("memory", "cache", "lock")
 
 
 def causes(
-    waiting: Waiting | None, trace: TraceProfile | None = None, *, dataset_bytes: int | None = None
+    waiting: Waiting | None,
+    trace: TraceProfile | None = None,
+    *,
+    dataset_bytes: int | None = None,
+    dataset: DatasetProfile | None = None,
 ) -> list[Cause]:
     """Name what slows a watched job down, the most important first.
 
@@ -42,6 +49,7 @@ def causes(
         waiting: Where the job's processes spend their time: TraceProfile.waiting, or Watched.waiting.
         trace: The profile of the same trace; it may show which data were read again.
         dataset_bytes: B of the dataset that the job reads, if known; what is read beyond it was read before.
+        dataset: The profile of the dataset, if known: what to do about decoding depends on the sizes of its images.
 
     Returns:
         The causes; none for a healthy job, without evidence, or if an accelerator computes nearly all the time.
@@ -58,7 +66,7 @@ def causes(
         found += [
             *of_memory(waiting, seen),
             *of_cache(waiting, trace, dataset_bytes, seen),
-            *of_loader(waiting, seen),
+            *of_loader(waiting, seen, dataset),
         ]
     return sorted(found, key=lambda cause: (cause.name not in _ROOTS, -cause.share))
 

@@ -54,9 +54,9 @@ ends = st.sampled_from([".jpg", ".png", ".txt", ".jpg.json", "", "/"])
 def test_it_does_not_matter_how_many_names_are_looked_at_together(names, together):
     ordered = sorted(name.encode() for name in names)
     whole = list(with_roles(ordered))
-    before, siblings._TOGETHER = siblings._TOGETHER, together
+    before, siblings.TOGETHER = siblings.TOGETHER, together
     try:
         assert list(with_roles(ordered)) == whole
     finally:
-        siblings._TOGETHER = before
+        siblings.TOGETHER = before
     assert [name for name, _ in whole] == ordered

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
+from tiering.system import bpf
+from tiering.system.process_files import stat_of
+from tiering.system.process_tree import ProcessTree
 from tiering.trace.profile import profile_trace
+from tiering.trace.watching.data_files import DataFiles
+from tiering.trace.watching.source import Look
+from tiering.trace.watching.system_calls import open_system_calls
 from tiering.trace.watching.watch import watch
 
 #: Two workers as a DataLoader has them: forked for each epoch, each reads whole small files in a shuffled order. The
@@ -68,3 +76,37 @@ def test_shuffled_epochs_over_small_files_are_exact(tmp_path, files):
     assert profile.epochs_found.count == 3
     assert profile.files == 200
     assert profile.bytes_reread == 2 * 200 * 10_000 + of_file
+
+
+def test_a_process_whose_end_was_lost_is_forgotten():
+    """Its number may be given away again, to a process of somebody else."""
+    words = [sys.executable, "-S", "-c", "import os, sys\nif not os.fork(): sys.stdin.read()\nelse: os.wait()"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as job:
+        tree = ProcessTree([stat_of(job.pid).identity])
+        calls = open_system_calls(tree.look(), DataFiles(None), with_maps=False)
+
+        def look():
+            return calls.take(Look(time.time(), 0.1, tree.look(), {}, job.pid))
+
+        while len(calls.alive()) < 2:
+            look()
+        (child,) = calls.alive() - {job.pid}
+        assert recorded(calls, child)
+        job.stdin.close()
+        job.wait()
+        # Nobody emptied the ring in time.
+        calls._recorder.take()
+        look()
+        assert calls.alive() == set()
+        assert not recorded(calls, child)
+        assert not recorded(calls, job.pid)
+        calls.close()
+
+
+def recorded(calls, pid):
+    """Return whether the kernel records a process."""
+    try:
+        bpf.value_of(calls._recorder._tree, struct.pack("<I", pid))
+    except FileNotFoundError:
+        return False
+    return True

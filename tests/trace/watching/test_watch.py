@@ -189,6 +189,18 @@ def test_ctrl_c_leaves_a_whole_trace(big, tmp_path):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_an_error_of_the_caller_leaves_the_trace_of_what_was_seen(big, tmp_path):
+    def fail(_):
+        begin(process)
+        if process.poll() is not None:
+            raise ZeroDivisionError("of the caller")
+
+    with job(COLD, big) as process, pytest.raises(ZeroDivisionError, match="of the caller"):
+        watch(process.pid, tmp_path / "t", on_look=fail)
+    assert len(reads_of(tmp_path / "t", big)) == len(range(0, PAGES, 3))
+    assert os.listdir(tmp_path) == ["t"]
+
+
 def test_a_job_that_is_killed_leaves_a_whole_trace(big, tmp_path):
     with job("import time; time.sleep(60)") as process:
         made = watch(process.pid, tmp_path / "t", on_look=lambda _: process.kill())
@@ -325,6 +337,13 @@ def test_what_another_user_cannot_see_is_missing_and_not_zero(unprivileged):
     # From the bytes read and those of the dataset.
     assert found["epochs"] == pytest.approx(10, rel=0.01)
     assert found["reread_share"] == pytest.approx(0.9, abs=0.01)
+
+
+def test_another_user_does_not_take_what_workers_send_for_data(unprivileged):
+    found = unprivileged["in_worker"]
+    assert 19_000_000 < found["bytes_read"] < 24_000_000
+    assert found["bytes_written"] < 4_000_000
+    assert any("went through pipes from workers to their parents" in note for note in found["notes"])
 
 
 def test_another_user_sees_where_a_file_is_read_on_and_on(unprivileged):

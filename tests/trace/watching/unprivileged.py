@@ -112,12 +112,32 @@ def read_on_and_on(file: Path) -> None:
             time.sleep(0.02)
 
 
+def load_in_a_worker(file: Path) -> None:
+    """Read 20 MB in a worker, which sends half of it through a pipe."""
+    reading, writing = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        os.close(reading)
+        with file.open("rb", buffering=0) as opened:
+            for _ in range(40):
+                part = os.pread(opened.fileno(), 500_000, 0)[:250_000]
+                while part:
+                    part = part[os.write(writing, part) :]
+                time.sleep(0.05)
+        os._exit(0)
+    os.close(writing)
+    while os.read(reading, 1 << 16):
+        pass
+    os.waitpid(worker, 0)
+
+
 def main() -> None:
     """Watch the jobs one after another."""
     directory = Path(sys.argv[1])
     big = directory / "big"
     mapped = [forked(lambda: touch_every_third_page(big), as_nobody=nobody) for nobody in (False, True, True)]
     children = forked(lambda: read_in_children(big, directory / "out"))
+    in_worker = forked(lambda: load_in_a_worker(big))
     at_places, on_and_on = forked(lambda: read_at_places(big)), forked(lambda: read_on_and_on(big))
     of_root = forked(lambda: None, as_nobody=False)
     from tiering.errors import TieringError  # noqa: PLC0415
@@ -159,6 +179,7 @@ def main() -> None:
         found["of_root"] = {"error": str(error), "exit_code": error.exit_code}
     found |= {"children": watched(children, "children"), "pread": watched(at_places, "pread")}
     found["on_and_on"] = watched(on_and_on, "on_and_on")
+    found["in_worker"] = watched(in_worker, "in_worker")
     forbid_perf_events()
     found["seccomp"] = watched(mapped[2], "seccomp")
     print(json.dumps(found))

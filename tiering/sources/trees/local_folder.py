@@ -19,7 +19,7 @@ from tiering.sources.left_out import NOT_AN_IMAGE, NOT_PACKED
 from tiering.sources.sidecars import Place
 from tiering.sources.trees.contents import look_at
 from tiering.sources.trees.local import Directory, Identity, classify_entry, entered, refused, version_of
-from tiering.sources.trees.siblings import DESCRIPTIONS, Beside, Role, Sidecars, by_parts
+from tiering.sources.trees.siblings import DESCRIPTIONS, TOGETHER, Beside, Role, Sidecars, by_parts
 from tiering.sources.trees.walk import BATCH, Files, Row, Walk
 from tiering.system import file_batches
 from tiering.text import display
@@ -31,9 +31,6 @@ _FILE_TYPE: Final = 0o170000
 
 #: Fewer entries are looked at one by one.
 _FEW: Final = 16
-
-#: Names that are cut out of a listing at a time.
-_TOGETHER: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +205,7 @@ def _sorted(directory: Directory) -> Iterator[bytes]:
 
 def _cut(text: bytes, ends: IndexArray) -> Iterator[bytes]:
     begin = 0
-    for rows in row_parts(len(ends), _TOGETHER):
+    for rows in row_parts(len(ends), TOGETHER):
         for end in ends[rows].tolist():
             yield text[begin:end]
             begin = end

@@ -23,7 +23,7 @@ PREFERRED: Final = (b"jpg", b"jpeg", b"webp", b"png", b"npy")
 DESCRIPTIONS: Final = (b"metadata.csv", b"metadata.jsonl", b"metadata.parquet")
 
 #: How many names are processed at once.
-_TOGETHER: Final = 5000
+TOGETHER: Final = 5000
 
 
 class Sidecar(NamedTuple):
@@ -68,7 +68,7 @@ def by_parts(names: Iterable[bytes]) -> Iterator[tuple[list[bytes], Iterable[tup
     """Yield names in parts, and with them what with_roles yields for each; None if all are files of their own."""
     rest = iter(names)
     part: list[bytes] = []
-    while more := list(islice(rest, _TOGETHER)):
+    while more := list(islice(rest, TOGETHER)):
         part += more
         # Names that may belong together are neighbours, so the last ones wait for the next part.
         last, end = first_part(part[-1]), len(part)

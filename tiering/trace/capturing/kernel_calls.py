@@ -1,6 +1,6 @@
 """Turn the records of `CallRecorder` into events, with the state that strace's reader keeps.
 
-A record takes about 4 us (benchmarks/tracing.py). Rare calls go to the handlers of strace's reader, in its words.
+Frequent calls go to `call_rows`, and rare ones to the handlers of strace's reader, in its words.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import signal
 import struct
 from collections.abc import Callable
 
-import numpy as np
-
 from tiering.system import call_records as records
 from tiering.system.bpf import records_of
 from tiering.system.inherited_files import open_files_of
+from tiering.trace.capturing.call_rows import NATIVE, add_rows
 from tiering.trace.capturing.kernel_words import MAKES_RING, RING, WORDS, Row, how_it_ended, path_in, signed
 from tiering.trace.capturing.real_names import without_links
 from tiering.trace.readers.base import Damage
 from tiering.trace.readers.processes import File, OpenFile, Process
 from tiering.trace.readers.strace_calls import CALLS
 from tiering.trace.readers.strace_state import Calls, Line, advance
+from tiering.units import counted
 
 _HERE = -100  # AT_FDCWD
 _FD = 0xFFFFFFFF
@@ -28,8 +28,6 @@ _DIRECTORY = os.O_DIRECTORY | getattr(os, "O_PATH", 0)
 _SEEK_END = 2
 #: What an open allows, by the last bits of its flags.
 _MODES = ("r", "w", "rw", "rw")
-_CLOSE = records.NUMBERS["close"]
-_COMMON = frozenset((records.NUMBERS["read"], _CLOSE))
 _PATH_AT = records.COPIED * 8
 
 #: Takes the first ten words of a record, what was copied, and its process.
@@ -41,12 +39,14 @@ class KernelCalls:
 
     Attributes:
         ended: Processes that ended since the caller last cleared this.
+        strange: Calls that make no sense, such as one at a place that no file has.
     """
 
     def __init__(self, begin: float) -> None:
         """Start with no process. begin: s since the epoch when the machine's clock of records was 0."""
         self.calls = Calls()
         self.ended: list[int] = []
+        self.strange = 0
         self._begin = begin
         self._directories: dict[int, str] = {}
         self._threads: dict[int, int] = {}
@@ -89,37 +89,23 @@ class KernelCalls:
 
     def add(self, taken: bytes) -> None:
         """Process what `CallRecorder.take` returned."""
-        words = np.frombuffer(taken, np.uint64)
-        at = np.fromiter(records_of(taken), np.int64)
-        rows = words[at[:, None] + np.arange(records.COPIED)]
-        members, cells, begin = self.calls.tree.members, self.calls.cells, self._begin
-        columns = (
-            (begin + rows[:, records.TIME] / 1e9).tolist(),
-            (rows[:, records.WHO] >> np.uint64(32)).tolist(),
-            *(rows[:, column].tolist() for column in (records.CALL, records.RESULT, records.ARGUMENTS)),
-        )
-        for number, (when, pid, call, result, first) in enumerate(zip(*columns, strict=True)):
-            process = members.get(pid)
-            if process is not None and call in _COMMON and (opened := process.descriptors.get(first & _FD)) is not None:
-                file, group = opened.file, process.group
-                if call == _CLOSE:
-                    del process.descriptors[first & _FD]
-                    cells += (when, "close", file.identity, None, 0, pid, group, None, file.path, None)
-                else:
-                    offset = opened.offset
-                    if offset is not None:
-                        opened.offset = offset + result
-                    cells += (when, "read", file.identity, offset, result, pid, group, None, file.path, None)
-                continue
-            place = int(at[number])
-            length = int(words[place - 1]) & 0x3FFFFFFF
-            copied = taken[place * 8 + _PATH_AT : place * 8 + length]
-            self._handle(rows[number].tolist(), copied, process or self._born(pid, call))
+        if NATIVE:
+            add_rows(taken, self.calls, self._directories, self._begin, self._name, self._one)
+            return
+        words = memoryview(taken).cast("Q")
+        for at in records_of(taken):
+            length = words[at - 1] & 0x3FFFFFFF
+            self._one(words[at : at + records.COPIED].tolist(), taken[at * 8 + _PATH_AT : at * 8 + length])
 
-    def _handle(self, row: Row, copied: bytes, process: Process | None) -> None:
-        handler = self._handlers.get(row[records.CALL])
+    def _one(self, row: Row, copied: bytes) -> None:
+        pid, call = row[records.WHO] >> 32, row[records.CALL]
+        process = self.calls.tree.members.get(pid) or self._born(pid, call)
+        handler = self._handlers.get(call)
         if process is not None and handler is not None:
-            handler(row, copied, process)
+            try:
+                handler(row, copied, process)
+            except ValueError:
+                self.strange += 1
 
     def _born(self, pid: int, call: int) -> Process | None:
         """Return a process that was expected and begins with this call; None of any other that is not known."""
@@ -134,10 +120,17 @@ class KernelCalls:
         """Return the processes that were not seen to end."""
         return list(self._threads)
 
+    def lose(self, pid: int) -> None:
+        """Forget a process that has ended without a record of its end, before its number is given away again."""
+        if pid in self._threads:
+            self._gone(pid)
+
     def describe(self, damage: Damage) -> None:
         """Note what is missing, and which processes failed."""
         damage.gaps += self.calls.gaps()
-        damage.missing |= bool(self.calls.unseen)
+        if self.strange:
+            damage.gaps.append(f"{counted(self.strange, 'call')} at places that no file has are missing")
+        damage.missing |= bool(self.calls.unseen) or bool(self.strange)
         damage.failed |= self.calls.tree.failed
 
     def _fork(self, row: Row, _: bytes, process: Process) -> None:
@@ -190,16 +183,16 @@ class KernelCalls:
         return files.named(name.removesuffix(" (deleted)")) if name.startswith("/") else files.annotated(name)
 
     def _file(self, process: Process, directory: int, path: str) -> File:
-        written = self.calls.files.written
         if not path.startswith("/"):
             if directory == _HERE:
                 base = self._directories.get(process.pid, "")
             else:
                 base = self._opened(process, directory).file.path
             path = f"{base}/{path}" if base else path
-        file = written.get(path)
-        if file is None:
-            file = written[path] = self.calls.files.named(without_links(path))
+        return self.calls.files.written.get(path) or self._name(path)
+
+    def _name(self, path: str) -> File:
+        file = self.calls.files.written[path] = self.calls.files.named(without_links(path))
         return file
 
     def _line(self, row: Row, arguments: str = "") -> Line:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import stat
 from functools import lru_cache
 
 
 def without_links(path: str) -> str:
     """Return the name that the kernel has for a path. What is gone meanwhile keeps the name that was written."""
-    directory, name = posixpath.split(path)
-    whole = posixpath.join(_real(directory), name) if name not in ("", ".", "..") else _real(path)
+    directory, _, name = path.rpartition("/")
+    whole = f"{_real(directory or '/').rstrip('/')}/{name}" if name not in ("", ".", "..") else _real(path)
     try:
         is_link = stat.S_ISLNK(os.lstat(whole).st_mode)
     except (OSError, ValueError):

@@ -79,6 +79,7 @@ def _recorded(
             calls.ended.clear()
             if len(calls.calls) >= _BATCH:
                 mapped.add(calls.calls.take())
+                calls.calls.forget_names()
         elif status is not None and not any(map(exists, calls.alive())):
             break
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -62,11 +63,23 @@ def _byte(match: re.Match[bytes]) -> bytes:
 
 
 class Files:
-    """The files of a trace: one File per name, however the tracer wrote it. Memory grows with distinct names."""
+    """The files of a trace: one File per name, however the tracer wrote it. Its length is the number of names.
+
+    Memory grows with the names that are not forgotten.
+    """
 
     def __init__(self) -> None:
         self.written: dict[str, File] = {}
         self._named: dict[str, File] = {}
+
+    def __len__(self) -> int:
+        return len(self.written) + len(self._named)
+
+    def forget(self, but: Iterable[File]) -> None:
+        """Forget all but some files. One that is used again has the same identity, but its size is unknown."""
+        kept = {file.path for file in but}
+        self.written = {text: file for text, file in self.written.items() if file.path in kept}
+        self._named = {path: file for path, file in self._named.items() if path in kept}
 
     def annotated(self, text: str) -> File:
         """Look up the name after a descriptor: "/a/b", "pipe:[7]", "TCP:[...", "/dev/tty<char..."."""

@@ -14,6 +14,10 @@ from tiering.trace.readers.processes import File, Files, OpenFile, Process, Proc
 #: B; leaves space to add an offset and a size in 64 bits.
 _MOST = 1 << 61
 
+#: Names from which on those of files are forgotten that nobody has open: two a file, 0.2 kB each. Opening a forgotten
+#: one takes 2 us more.
+_NAMES = 1 << 18
+
 #: How many events may wait for an earlier one.
 _MOST_HELD = 100_000
 
@@ -42,10 +46,13 @@ class Calls:
 
     def __init__(self) -> None:
         self.files = Files()
+        self._most_names = _NAMES
         self.tree = ProcessTree(self.files)
         # One flat list, row after row. With a tuple per event, the garbage collector takes a fifth of the time.
         self.cells: list[object] = []
         self._held = pl.DataFrame(schema=EVENT_SCHEMA)
+        #: Events that were added as tables.
+        self._tables: list[pl.DataFrame] = []
         #: Open files that threads are about to close.
         self.closing: dict[int, OpenFile] = {}
         #: Calls without an end in the trace, although their thread continued.
@@ -72,7 +79,23 @@ class Calls:
 
     def __len__(self) -> int:
         """Return the number of recorded events that were not taken yet."""
+        return self.waiting + sum(map(len, self._tables))
+
+    @property
+    def waiting(self) -> int:
+        """The number of events in `cells`."""
         return len(self.cells) // len(EVENT_SCHEMA)
+
+    def take_waiting(self) -> pl.DataFrame:
+        """Remove and return the events in `cells`."""
+        width = len(EVENT_SCHEMA)
+        columns = {name: self.cells[number::width] for number, name in enumerate(EVENT_SCHEMA)}
+        self.cells.clear()
+        return pl.DataFrame(columns, schema=EVENT_SCHEMA)
+
+    def add_events(self, events: pl.DataFrame) -> None:
+        """Record a table of events (EVENT_SCHEMA). Those in `cells` must be taken before, and come later otherwise."""
+        self._tables.append(events)
 
     def take(self, until: float = float("inf")) -> pl.DataFrame:
         """Remove and return the events before a time (s), in order of time.
@@ -80,16 +103,23 @@ class Calls:
         An interrupted call is complete, and recorded, later than it began. Later events wait for it, unless they are
         most of what there is, since a call may take hours.
         """
-        width = len(EVENT_SCHEMA)
-        columns = {name: self.cells[number::width] for number, name in enumerate(EVENT_SCHEMA)}
-        self.cells.clear()
-        fresh = pl.DataFrame(columns, schema=EVENT_SCHEMA)
-        table = pl.concat([self._held, fresh]).sort("time", maintain_order=True)
+        table = pl.concat([self._held, *self._tables, self.take_waiting()]).sort("time", maintain_order=True)
+        self._tables.clear()
         sure = int(table["time"].search_sorted(until, side="left"))
         if len(table) - sure > _MOST_HELD:
             sure = len(table)
         self._held = table[sure:]
         return table[:sure]
+
+    def forget_names(self) -> None:
+        """Forget files that nobody has open, if they are many: a job may read each sample from a file of its own.
+
+        What is lost is their sizes, so that appending to one of them has no offset until its size is seen again.
+        """
+        if len(self.files) > self._most_names:
+            processes = self.tree.members.values()
+            self.files.forget(opened.file for process in processes for opened in process.descriptors.values())
+            self._most_names = max(_NAMES, 2 * len(self.files))
 
     def gaps(self) -> list[str]:
         """Return reasons, so far, why the trace cannot contain the whole run."""

@@ -17,6 +17,7 @@ from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.file_positions import FilePositions
 from tiering.trace.watching.observation import SourceUse
 from tiering.trace.watching.page_faults import PageFaultSource, open_page_faults
+from tiering.trace.watching.pipe_traffic import PipeTraffic
 from tiering.trace.watching.source import NO_EVENTS, Look, Source
 from tiering.trace.watching.system_calls import SystemCalls, open_system_calls
 from tiering.trace.watching.touched import Touched
@@ -53,7 +54,7 @@ class Evidence:
         self._root = next(iter(tree.alive), 0)
         self._faults = open_page_faults(tree, files)
         self._calls = open_system_calls(tree, files, with_maps=not isinstance(self._faults, PageFaultSource))
-        self._positions = FilePositions(files)
+        self._positions, self._pipes = FilePositions(files), PipeTraffic()
         shown = self._faults.shown if isinstance(self._faults, PageFaultSource) else dict
         self._warm = WarmMaps(files, shown) if warm_maps else None
         found: list[Source | None] = [self._calls, self._faults, self._warm]
@@ -65,6 +66,8 @@ class Evidence:
 
     def take(self, look: Look) -> Found:
         """Return what happened since the look before."""
+        if not self._sees_calls:
+            look = replace(look, counts=self._pipes.without(look))
         parts, counted = [NO_EVENTS], [NO_EVENTS]
         mapped = 0
         for source in self.sources:
@@ -144,7 +147,7 @@ class Evidence:
 
     def notes(self) -> list[str]:
         """Return the remarks of all sources."""
-        return [note for source in self.sources for note in source.notes()]
+        return [*(note for source in self.sources for note in source.notes()), *self._pipes.notes()]
 
     def close(self) -> None:
         """Give all sources back."""

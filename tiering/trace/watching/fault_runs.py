@@ -7,6 +7,9 @@ one 64 KiB to the next are therefore one run. Where the page cache holds larger 
 same is true of pieces of up to 2 MiB. All of it was read, but perhaps its end: of its last 64 KiB, half of what
 lies behind the fault is counted. A fault alone counts as its page. A major fault, which waited for storage, maps no
 page that is not in memory yet: behind it the next page faults.
+
+A piece of 2 MiB that is mapped as a whole has one fault. So where a process has two, its faults mapped 64 KiB each,
+even if other parts of the file are mapped in such pieces.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ class PageFaults(NamedTuple):
 
     time: s since the epoch. pid, thread: who. file: its identity in the trace. page: in the file, from 0. memory_page:
     in memory. first: the first page of the map, in the file. limit: B into the file, where the map or the file ends.
-    is_major: waited for storage. is_shared_for_writing: it may be a write that goes to the file.
+    is_major: waited for storage. is_shared_for_writing: it may be a write that goes to the file. is_only: no other
+    fault of the process on the same 2 MiB of memory is known.
     """
 
     time: npt.NDArray[np.float64]
@@ -45,6 +49,7 @@ class PageFaults(NamedTuple):
     limit: npt.NDArray[np.int64]
     is_major: npt.NDArray[np.bool_]
     is_shared_for_writing: npt.NDArray[np.bool_]
+    is_only: npt.NDArray[np.bool_]
 
     def at(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> PageFaults:
         """Return some of the faults, by index or mask."""
@@ -53,7 +58,7 @@ class PageFaults(NamedTuple):
 
 
 NO_FAULTS = PageFaults(
-    *(np.empty(0, kind) for kind in ("f8", "i4", "i4", "u8", "i8", "i8", "i8", "i8", "?", "?"))
+    *(np.empty(0, kind) for kind in ("f8", "i4", "i4", "u8", "i8", "i8", "i8", "i8", "?", "?", "?"))
 )  # fmt: skip
 
 
@@ -84,10 +89,17 @@ def by_thread(faults: PageFaults) -> PageFaults:
     return faults.at(np.lexsort((faults.time, faults.thread)))
 
 
+def only_ones(memory_page: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return which faults of one process are the only ones on their 2 MiB of memory."""
+    _, which, counts = np.unique(memory_page // _HUGE, return_inverse=True, return_counts=True)
+    alone: npt.NDArray[np.bool_] = counts[which] == 1
+    return alone
+
+
 def runs_of(faults: PageFaults, huge: Collection[int] = ()) -> tuple[Runs, npt.NDArray[np.intp]]:
     """Join faults to runs; return these, and the run of each fault.
 
-    faults: thread by thread, in order of time. huge: the files that are mapped in pieces of 2 MiB.
+    faults: thread by thread, in order of time. huge: the files of which perhaps a part is mapped in pieces of 2 MiB.
     """
     follows = np.zeros(len(faults.time), np.bool_)
     block, step = faults.memory_page // _AROUND, faults.page[1:] - faults.page[:-1]
@@ -105,16 +117,13 @@ def runs_of(faults: PageFaults, huge: Collection[int] = ()) -> tuple[Runs, npt.N
     begins = np.flatnonzero(~follows)
     ends = np.append(begins[1:], len(follows))[: len(begins)] - 1
     begin, last = faults.at(begins), faults.at(ends)
-    # The pages that the last and the first fault may have mapped too, within 64 KiB, the map and the file.
-    pages = -(-last.limit // PAGE)
-    in_huge = np.isin(last.file, np.array(list(huge), np.uint64))
-    around = np.where(in_huge, _HUGE, _AROUND)
-    after = np.minimum(around - 1 - last.memory_page % around, pages - last.page - 1)
-    after = np.where(last.is_major, 0, np.maximum(0, after))
-    before = np.minimum(begin.memory_page % around, begin.page - begin.first)
-    before = np.where(begin.is_major, 0, np.maximum(0, before))
+    perhaps_huge = np.isin(faults.file, np.array(list(huge), np.uint64)) & faults.is_only
+    # A run goes on from one piece of 2 MiB to the next, or not in such pieces.
+    after = _mapped_behind(last, perhaps_huge[ends] & perhaps_huge[np.maximum(begins, ends - 1)])
     is_long = last.memory_page // _AROUND > begin.memory_page // _AROUND
     end = last.page + 1 + np.where(is_long, (after + 1) // 2, 0)
+    most = last.page + 1 + _mapped_behind(last, perhaps_huge[ends])
+    most -= begin.page - _mapped_before(begin, perhaps_huge[begins])
     start = begin.page * PAGE
     runs = Runs(
         begin.time,
@@ -122,7 +131,20 @@ def runs_of(faults: PageFaults, huge: Collection[int] = ()) -> tuple[Runs, npt.N
         begin.file,
         start,
         np.maximum(start, np.minimum(end * PAGE, last.limit)),
-        (last.page + 1 + after - begin.page + before) * PAGE,
+        most * PAGE,
         begin.is_shared_for_writing,
     )
     return runs, np.cumsum(~follows) - 1
+
+
+def _mapped_behind(faults: PageFaults, is_huge: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return how many pages behind its own each fault may have mapped, within 64 KiB or 2 MiB, the map and the file."""
+    around = np.where(is_huge, _HUGE, _AROUND)
+    after = np.minimum(around - 1 - faults.memory_page % around, -(-faults.limit // PAGE) - faults.page - 1)
+    return np.where(faults.is_major, 0, np.maximum(0, after))
+
+
+def _mapped_before(faults: PageFaults, is_huge: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return how many pages before its own each fault may have mapped."""
+    before = np.minimum(faults.memory_page % np.where(is_huge, _HUGE, _AROUND), faults.page - faults.first)
+    return np.where(faults.is_major, 0, np.maximum(0, before))

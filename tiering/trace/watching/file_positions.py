@@ -14,7 +14,7 @@ from tiering.system.process_files import NO_COUNTERS, Identity
 from tiering.trace.events import EVENT_SCHEMA, UNPLACED
 from tiering.trace.watching.data_files import DataFiles, identity
 from tiering.trace.watching.observation import SourceUse
-from tiering.trace.watching.source import NO_EVENTS, Look
+from tiering.trace.watching.source import NO_EVENTS, KeptByKernel, Look, moved_bytes
 
 #: The share of one core that listing open files may take.
 _SHARE = 0.005
@@ -43,7 +43,7 @@ class _Move(NamedTuple):
     size: int
 
 
-class FilePositions:
+class FilePositions(KeptByKernel):
     """Turns moves of positions into reads and writes, where they do not exceed what the process read and wrote."""
 
     counted = True
@@ -64,13 +64,6 @@ class FilePositions:
             lacks="files that are open for less than the time between two looks, and reads by pread",
         )
 
-    def fileno(self) -> int | None:
-        """Return None: positions stay until they are read."""
-        return None
-
-    def drain(self) -> None:
-        """Do nothing: positions stay until they are read."""
-
     def take(self, look: Look) -> pl.DataFrame:
         """Return the reads and writes that moved positions, and the reads of processes that have a single file."""
         if time.monotonic() < self._due:
@@ -78,7 +71,7 @@ class FilePositions:
         begin = time.thread_time()
         self.paths = set()
         rows: list[tuple[object, ...]] = []
-        explained = _sums(look.events)
+        explained = moved_bytes(look.events)
         for pid, stat in look.tree.alive.items():
             count = look.counts.get(pid, NO_COUNTERS)
             left = {
@@ -128,13 +121,6 @@ class FilePositions:
                 found.append(("read", path, None, left["read"], UNPLACED))
         return found
 
-    def notes(self) -> list[str]:
-        """Return nothing."""
-        return []
-
-    def close(self) -> None:
-        """Do nothing."""
-
 
 def _move(file: OpenFile, known: _Known, left: dict[str, int]) -> _Move | None:
     """Return how a position moved on, or None."""
@@ -144,9 +130,3 @@ def _move(file: OpenFile, known: _Known, left: dict[str, int]) -> _Move | None:
         return None
     is_read = file.is_read and (not file.is_written or left["read"] >= left["write"])
     return _Move("read" if is_read else "write", file.descriptor, file.path, before, size)
-
-
-def _sums(events: pl.DataFrame) -> dict[tuple[int, str], int]:
-    """Return the B that events of each process and operation move."""
-    moved = events.filter(pl.col("op").is_in(["read", "write"]))
-    return {(pid, op): size for pid, op, size in moved.group_by("pid", "op").agg(pl.col("size").sum()).rows()}

@@ -16,7 +16,7 @@ import polars as pl
 from tiering.system.perf_records import Change, Executed, Faults, Forked, Mapped
 from tiering.system.process_maps import mapped_files, plain_path
 from tiering.trace.watching.data_files import DataFiles, identity
-from tiering.trace.watching.fault_runs import NO_FAULTS, PAGE, PageFaults, together
+from tiering.trace.watching.fault_runs import NO_FAULTS, PAGE, PageFaults, only_ones, together
 from tiering.trace.watching.map_table import DataMap, MapTable
 
 
@@ -174,4 +174,6 @@ class MappedData:
             maps.end_in_file[at],
             is_major[is_data],
             maps.is_shared_for_writing[at],
+            # The maps stayed as they were meanwhile.
+            only_ones(address // PAGE),
         )

@@ -75,6 +75,10 @@ class Pace:
         """Return from when on the share is kept, what attaching cost aside, and one dear look."""
         return self._begin + (self._spent - _LENT) / SHARE
 
+    def drained(self, cost: float) -> None:
+        """Note the s of processor time for events between two looks."""
+        self.for_events += cost
+
     def did(self, what: str, cost: float, events: float = 0.0) -> None:
         """Note a look or a sample, and the s of processor time that it took.
 

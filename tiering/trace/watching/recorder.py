@@ -117,8 +117,9 @@ class Recorder:
             )
         else:
             notes.append(
-                f"The watcher used {format_percent(self.share, digits=1)} of one core, as it takes "
-                f"{self._pace.to_begin:.1f} s of processor time to begin, however long the watch."
+                f"The watcher used {format_percent(self.share, digits=1)} of one core: to begin and to look for the "
+                f"first time takes {self._pace.used - self._pace.for_events:.1f} s of processor time, however long the "
+                "watch."
             )
         if self._processes.tells_waits is False:
             notes.append("The system does not say what sleeping threads wait for (/proc/PID/wchan and syscall).")
@@ -179,7 +180,9 @@ class Recorder:
                 asking[descriptor] = source
         for descriptor, _ in waiting.poll(seconds * 1000):
             if descriptor in asking:
+                before = self._pace.used
                 asking[descriptor].drain()
+                self._pace.drained(self._pace.used - before)
             if descriptor == self._ending:
                 self._ending, self._soon = None, 0.0
 

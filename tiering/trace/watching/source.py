@@ -68,8 +68,26 @@ class Source(Protocol):
         """Give everything back to the kernel."""
 
 
+class KeptByKernel:
+    """What the source of something that the kernel keeps until a look has to do in between: nothing."""
+
+    def fileno(self) -> int | None:
+        """Return None."""
+        return None
+
+    def drain(self) -> None:
+        """Do nothing."""
+
+    def notes(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(KeptByKernel):
     """A source that the system does not allow."""
 
     reason: SourceUse
@@ -79,20 +97,12 @@ class Unavailable:
         """Return why it is not used."""
         return self.reason
 
-    def fileno(self) -> int | None:
-        """Return None."""
-        return None
-
-    def drain(self) -> None:
-        """Do nothing."""
-
     def take(self, look: Look) -> pl.DataFrame:  # noqa: ARG002
         """Return no events."""
         return NO_EVENTS
 
-    def notes(self) -> list[str]:
-        """Return nothing."""
-        return []
 
-    def close(self) -> None:
-        """Do nothing."""
+def moved_bytes(events: pl.DataFrame) -> dict[tuple[int, str], int]:
+    """Return the B that events read and wrote, by process and operation."""
+    moved = events.filter(pl.col("op").is_in(["read", "write"]))
+    return {(pid, op): size for pid, op, size in moved.group_by("pid", "op").agg(pl.col("size").sum()).rows()}

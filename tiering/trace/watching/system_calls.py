@@ -7,6 +7,7 @@ import time
 import polars as pl
 
 from tiering.system.call_recorder import CallRecorder
+from tiering.system.inherited_files import exists
 from tiering.system.process_files import link_of, threads_of
 from tiering.system.process_tree import TreeLook
 from tiering.trace.capturing.kernel_calls import KernelCalls
@@ -53,19 +54,27 @@ class SystemCalls:
     def drain(self) -> None:
         """Process what the ring holds."""
         self._calls.add(self._recorder.take())
-        for pid in self._calls.ended:
-            self._recorder.leave(pid)
-        self._calls.ended.clear()
+        self._leave_ended()
 
     def take(self, look: Look) -> pl.DataFrame:
         """Return the calls since the look before."""
+        ended = [pid for pid in self.alive() - look.tree.alive.keys() if not exists(pid)]
         self.drain()
-        known = set(self._calls.alive())
+        # The records of their ends are lost, unless `drain` found them.
+        for pid in ended:
+            self._calls.lose(pid)
+        self._leave_ended()
+        self._calls.calls.forget_names()
+        known = self.alive()
         self._add([stat.pid for stat in look.tree.came if stat.pid not in known])
         if not len(self._calls.calls):
             return NO_EVENTS
         events = self._calls.calls.take().with_columns(group=pl.lit(look.job, pl.Int32))
         return events if self._with_maps else events.filter(pl.col("op") != "mmap")
+
+    def alive(self) -> set[int]:
+        """Return the processes that are recorded."""
+        return set(self._calls.alive())
 
     def paths(self) -> set[str]:
         """Return the data files that are open now."""
@@ -79,12 +88,21 @@ class SystemCalls:
         return [
             *([f"{counted(lost, 'call')} came faster than they could be recorded, and are missing."] * bool(lost)),
             *([f"{counted(foreign, 'call')} of 32-bit programs are missing."] * bool(foreign)),
+            *(
+                [f"{counted(self._calls.strange, 'call')} at places that no file has are missing."]
+                * bool(self._calls.strange)
+            ),
             *(f"{name} moves data that no call shows." for name in sorted(self._calls.calls.unseen - {"read"})),
         ]
 
     def close(self) -> None:
         """Stop recording."""
         self._recorder.__exit__()
+
+    def _leave_ended(self) -> None:
+        for pid in self._calls.ended:
+            self._recorder.leave(pid)
+        self._calls.ended.clear()
 
     def _add(self, pids: list[int]) -> None:
         # Recorded first and read afterwards, so that no file that is opened meanwhile is missed.

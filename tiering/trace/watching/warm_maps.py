@@ -13,7 +13,7 @@ from tiering.system.accessed_bits import clear_accessed, used_maps
 from tiering.trace.events import EVENT_SCHEMA, UNPLACED
 from tiering.trace.watching.data_files import DataFiles, identity
 from tiering.trace.watching.observation import SourceUse
-from tiering.trace.watching.source import NO_EVENTS, Look
+from tiering.trace.watching.source import NO_EVENTS, KeptByKernel, Look
 
 #: The share of one core that reading and clearing the bits may take.
 _SHARE = 0.006
@@ -24,7 +24,7 @@ _FULL = 0.5
 TakeFaults = Callable[[], dict[tuple[int, int], tuple[int, int]]]
 
 
-class WarmMaps:
+class WarmMaps(KeptByKernel):
     """Counts the pages of mapped files that were used between two looks, each once, however often it was used."""
 
     counted = False
@@ -54,13 +54,6 @@ class WarmMaps:
             lacks="which pages, in which order, and what was used twice between two looks",
             reason=self._refused,
         )
-
-    def fileno(self) -> int | None:
-        """Return None: the bits stay until they are read."""
-        return None
-
-    def drain(self) -> None:
-        """Do nothing: the bits stay until they are read."""
 
     def take(self, look: Look) -> pl.DataFrame:
         """Return the bytes of mapped files that were used, at unknown places, a row for each process and file."""
@@ -132,9 +125,6 @@ class WarmMaps:
                 "used, so some of it was perhaps read more often than is counted."
             )
         return notes
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def _row(look: Look, pid: int, path: str, size: int) -> tuple[object, ...]:

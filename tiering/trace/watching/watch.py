@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from tiering.errors import UsageError, from_os_error
+from tiering.storage.scratch import temporary_directory
 from tiering.system.signals import passing_on, remembered
 from tiering.trace.capturing.running import held, require_command
 from tiering.trace.parquet_writer import TraceWriter
@@ -75,7 +75,7 @@ def watch(
         warm_maps: Also watch mapped files that stay in memory, by the accessed bits of their pages. This resets these
             bits, which the kernel uses to find memory that it can free.
         on_look: Called after each look with what it saw, in the calling thread. Its time counts as the watcher's. An
-            exception that it raises ends the watching without a trace.
+            exception that it raises ends the watching; the trace of what was seen so far is written before.
 
     Returns:
         What was recorded, by which sources, and what it cost.
@@ -94,10 +94,8 @@ def watch(
         require_command(target, "watch")
     files = DataFiles(None if dataset is None else Path(dataset))
     try:
-        with tempfile.TemporaryDirectory(
-            dir=None if to is None else to.absolute().parent, prefix=f".{to.name if to else 'watch'}."
-        ) as work:
-            events = TraceWriter(Path(work))
+        with temporary_directory(None if to is None else to.absolute().parent) as work:
+            events = TraceWriter(work)
             with ExitStack() as around, ExitStack() as attached:
                 # A command waits until it is watched.
                 with nullcontext(target) if isinstance(target, int | str) else held(target) as process:
@@ -107,12 +105,16 @@ def watch(
                         around.enter_context(passing_on(lambda: root.pid))
                     signals = around.enter_context(remembered(passed_on=command is not None))
                     recorder = attached.enter_context(Recorder(root, files, warm_maps=warm_maps))
-                recorder.run(events.add, seconds, on_look, signals)
-                status = None if command is None else command.poll()
-                notes, uses, shown = recorder.notes(), recorder.uses(), recorder.completeness()
-                attached.close()
-                if to is not None:
-                    events.finish(to, notes, [_FROM_OUTSIDE], waiting=recorder.waiting, completeness=shown)
+                try:
+                    recorder.run(events.add, seconds, on_look, signals)
+                finally:
+                    status = None if command is None else command.poll()
+                    # Before the trace is written: that is not watching, and the notes say the same share.
+                    share, notes = recorder.share, recorder.notes()
+                    uses, shown = recorder.uses(), recorder.completeness()
+                    attached.close()
+                    if to is not None:
+                        events.finish(to, notes, [_FROM_OUTSIDE], waiting=recorder.waiting, completeness=shown)
     except OSError as error:
         raise from_os_error(error) from error
     return Watched(
@@ -124,7 +126,7 @@ def watch(
         events.bytes_read,
         events.bytes_written,
         notes,
-        recorder.share,
+        share,
         recorder.waiting,
         signals.interruption,
     )
