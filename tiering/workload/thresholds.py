@@ -63,8 +63,8 @@ def lowest_thresholds(
 
     Example:
         >>> sure, shown = np.linspace(0.5, 1, 500), np.full(500, "shown")
-        >>> round(lowest_thresholds(sure, sure > 0.6, shown, np.zeros(500, bool), 0).shown, 2)
-        0.6
+        >>> lowest_thresholds(sure, sure > 0.6, shown, np.zeros(500, bool), 0).shown < 0.6  # 2 % are wrong
+        True
     """
     of = {each.name: grounds == each.name for each in fields(Thresholds)}
     bounds = {name: _lowest(sure[mine & ~recorded], right[mine & ~recorded]) for name, mine in of.items()}
