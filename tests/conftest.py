@@ -22,7 +22,7 @@ from tests import examples, warm
 from tests.once import FIXTURES, made_once
 from tiering.packing.executors import _OneThread
 
-pytest_plugins = ["tests.s3", "tests.clouds", "tests.frameworks"]
+pytest_plugins = ["tests.s3", "tests.clouds", "tests.frameworks", "tests.browser"]
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "tiering"
 

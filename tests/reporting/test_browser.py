@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 from typer.testing import CliRunner
 
 from tests.conftest import FIXTURES
 from tiering.cli.app import app
 
 TRACE = FIXTURES / "traces" / "train_loop.strace.gz"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    """axe-core's source: `make` puts it into the environment, else npm fetches it here."""
-    place = Path(sys.prefix) / "axe"
-    script = place / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.exists():
-        place = tmp_path_factory.mktemp("axe")
-        npm = shutil.which("npm")
-        assert npm, "the test needs npm, for axe-core (Debian: apt install npm)"
-        subprocess.run(
-            [npm, "install", "--silent", "--no-save", "--no-package-lock", "--prefix", place, "axe-core@4.10"],
-            check=True,
-        )
-        script = place / "node_modules" / "axe-core" / "axe.min.js"
-    return script.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +20,6 @@ def report(tmp_path_factory):
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.stderr
     return path
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    found = shutil.which("chromium")
-    assert found, "the test needs chromium (Debian: apt install chromium)"
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("browser"), executable_path=found, args=FLAGS, headless=True
-        )
-        context.set_default_timeout(120_000)
-        yield context
-        context.close()
 
 
 def opened(context, path, scheme="light", width=1200):
