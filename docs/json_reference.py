@@ -235,6 +235,7 @@ def page() -> str:
     lines = [
         "# JSON documents",
         "",
+        "This page is for those who read tiering's results with programs of their own.",
         "With `--json` a command prints one document on stdout and nothing else there; `recommend -o` writes one into",
         "a file; `tiering watch` prints one for each look, each in a line, and the result as the last line.",
         "`format` names the kind of document. `format_version` rises when a key changes its meaning or goes; new keys",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -25,6 +26,7 @@ ARGUMENTS = {
     "train_image_text": ("shapes/pairs.tar", "pairs.lmdb"),
     "train_imagenet": ("small.lmdb", "checkpoint.pt", 3),
     "train_ddp": ("small.lmdb", 4),
+    "train_nodes": ("small.lmdb", "cache", "100MB", 4),
     "train_lightning": ("small.lmdb", 4),
     "train_jax": ("small.lmdb", 5),
 }
@@ -38,12 +40,17 @@ SHOWN = {
     "train_image_text": "400 samples, 342 chosen, 274 of them to train on",
     "train_imagenet": "of 65 right",
     "train_ddp": "epoch 3: 322 samples",
+    "train_nodes": "161 of 161 samples from the cache",
     "train_lightning": "epoch 3: loss",
     "train_jax": "epoch 4: loss",
 }
 #: Training on two ranks, on images with captions, and by other frameworks is tested by itself, too; what train_imagenet
 #: does is tested below, in every run.
-SLOW = {"cache_a_slow_store", "train_lightning", "train_jax", "train_ddp", "train_image_text", "train_imagenet"}
+SLOW = {
+    *("cache_a_slow_store", "train_lightning", "train_jax", "train_ddp", "train_nodes"),
+    *("train_image_text", "train_imagenet"),
+}
+RANKS = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 #: Examples that train print losses, which go down.
 LOSS = re.compile(r"loss ([0-9.]+)")
 
@@ -90,7 +97,7 @@ def command(request, tmp_path):
             if name.startswith("train_") and str(arguments[0]).startswith(data):
                 (tmp_path / str(arguments[0]).split("/")[0]).symlink_to(request.getfixturevalue(data))
         python = request.getfixturevalue("frameworks") if name in ("train_lightning", "train_jax") else sys.executable
-        ranks = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2") if name == "train_ddp" else ()
+        ranks = RANKS if name in ("train_ddp", "train_nodes") else ()
         return [str(each) for each in (python, *ranks, EXAMPLES / f"{name}.py", *arguments)]
 
     return made
@@ -111,6 +118,37 @@ def test_an_example_runs_and_is_short(name, tmp_path, command):
     if name.startswith("train_"):
         losses = [float(loss) for loss in LOSS.findall(done.stdout)]
         assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.slow
+def test_two_nodes_fill_a_cache_each_with_their_share_and_read_from_it(small, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    agents = []
+    for node in range(2):
+        words = ["-m", "torch.distributed.run", "--nnodes", 2, "--node-rank", node, "--nproc-per-node", 1]
+        words += ["--master-addr", "127.0.0.1", "--master-port", port, EXAMPLES / "train_nodes.py"]
+        words += [small, tmp_path / f"cache-{node}", "100MB", 2]
+        command = [sys.executable, *map(str, words)]
+        agents.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    said = "".join(agent.communicate(timeout=200)[0] for agent in agents)
+    assert [agent.returncode for agent in agents] == [0, 0], said
+    # 321 samples cannot be divided evenly: one rank serves a sample of the other one's share, too.
+    for rank in range(2):
+        assert re.search(rf"epoch 0, rank {rank}: .* 0 of 161 samples from the cache", said), said
+        assert re.search(rf"epoch 1, rank {rank}: .* 16[01] of 161 samples from the cache", said), said
+    # Half of it, and neighbours: requests are for cache units, of which this store has few.
+    dataset = tiering.open_store(small).manifest.image_bytes
+    for node in range(2):
+        (cached,) = tiering.cache_info(tmp_path / f"cache-{node}").datasets
+        assert 0.4 * dataset < cached.cached_bytes < dataset
+
+
+def test_what_the_page_on_clusters_shows_of_the_example_is_in_it():
+    page = (EXAMPLES.parent / "clusters.md").read_text()
+    shown = re.search(r'title="from train_nodes.py"\n(.*?)```', page, re.DOTALL)[1]
+    example = (EXAMPLES / "train_nodes.py").read_text()
+    assert [line for line in shown.splitlines() if f"{line}\n" not in example] == []
 
 
 @pytest.mark.parametrize(
