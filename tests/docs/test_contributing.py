@@ -48,6 +48,7 @@ def test_every_verb_is_on_the_list_of_steps():
     assert {f"Add {each}" for each in wanted} | {
         "Set up",
         "Find your way",
+        "Write a page",
         "Write a test",
         "Retrain the model",
     } == titles

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 import tiering
+from docs import shown
 from tests import warm
 from tests.conftest import FIXTURES, PROGRAM
 from tiering.cli.app import app
@@ -33,10 +34,10 @@ def place(tmp_path, monkeypatch):
 
 
 def run_all(page: str) -> None:
-    commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line.startswith("$ ")]
-    assert commands, page
+    asked = [command for block in blocks(page, "console") for command in shown.commands(block)]
+    assert asked, page
     environment = os.environ | {"PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"}
-    for command in commands:
+    for command in asked:
         if command.startswith("tiering ") and not re.search(r"[|&;<>$*`~#]", command):
             done = warm.run(*shlex.split(command)[1:])
         else:
@@ -47,28 +48,22 @@ def run_all(page: str) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        "README.md",
-        *(
-            pytest.param(f"docs/{page}.md", marks=pytest.mark.slow)
-            for page in (
-                "tutorial",
-                "changing",
-                "converting",
-                "exporting",
-                "profiling",
-                "serving",
-                "ready",
-                "selections",
-                "mixtures",
-                "fields",
-                "traces",
-                "watching",
-                "report",
-                "placement",
-                "tiers",
-                "recommending",
-            )
-        ),
+        pytest.param(f"docs/{page}.md", marks=pytest.mark.slow)
+        for page in (
+            "tutorial",
+            "changing",
+            "converting",
+            "exporting",
+            "serving",
+            "ready",
+            "selections",
+            "mixtures",
+            "fields",
+            "traces",
+            "watching",
+            "report",
+            "tiers",
+        )
     ],
 )
 def test_commands_and_code_run_as_shown(place, page):

@@ -1,0 +1,103 @@
+"""What README and the pages of the site show is what commands and code print now, and so is README's picture."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import recording, shown
+
+#: What a newcomer sees first, and the errors, are looked at in every run; these take longer.
+LONG = ("from_dataset_to_training", "profiling", "recommending", "placement")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow) if Path(page).stem in LONG else page for page in shown.PAGES],
+)
+def test_the_output_on_a_page_is_what_its_blocks_print_now(page):
+    before = shown.comparable((shown.ROOT / page).read_text()).splitlines()
+    with shown.empty_directory():
+        after = shown.comparable(shown.made(page)).splitlines()
+    assert before == after, f"remake it: python -m docs.shown {page}\n" + "\n".join(difflib.unified_diff(before, after))
+
+
+def test_the_picture_of_the_readme_shows_what_its_commands_print_now():
+    with shown.empty_directory():
+        found = {path: text for path, text in recording.pictures().items() if path.read_text() != text}
+    assert list(found) == [], "remake it: python -m docs.recording"
+
+
+def test_the_picture_shows_commands_of_the_readme():
+    readme = (shown.ROOT / "README.md").read_text()
+    assert [command for command, _ in recording.SESSION if f"$ {command}\n" not in readme] == []
+
+
+def test_measured_figures_of_a_page_may_differ_and_words_may_not():
+    page = "<!-- shown: measured -->\n```python\nshow()\n```\n\n```text\n{}\n```\n"
+    assert shown.comparable(page.format("lmdb 1,204 images/s")) == shown.comparable(page.format("lmdb   983 images/s"))
+    assert shown.comparable(page.format("lmdb 12 images/s")) != shown.comparable(page.format("zarr 12 images/s"))
+
+
+def test_lines_are_kept_by_number_and_by_first_word():
+    assert list(shown.kept(["a", "b", "now c", "d"], "1 now")) == ["a", "...", "now c", "..."]
+    assert list(shown.kept(["a", "b"], "")) == ["a", "b"]
+
+
+#: How many times as fast tiering is, in README: by tool and by column. Each figure is in the tables of the benchmarks.
+TOOLS = {
+    "WebDataset": "webdataset tars",
+    "LitData": "litdata chunks",
+    "MDS": "mosaic streaming",
+    "Hugging Face Datasets": "hf datasets",
+    "Grain, ArrayRecord": "grain array record",
+}
+
+
+def rows(text: str, begin: str, end: str) -> dict[str, list[str]]:
+    part = text[text.index(begin) : text.index(end)]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line[:1] == "|"]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_the_comparison_in_the_readme_has_the_figures_of_the_benchmarks():
+    readme, page = ((shown.ROOT / name).read_text() for name in ("README.md", "docs/benchmarks.md"))
+    named = {
+        name: row
+        for cell, row in rows(readme, "## How it compares", "## What it needs").items()
+        if (name := (re.search(r"\[([^\]]*)", cell) or [0, cell])[1])
+    }
+    photographs = rows(page, "<!-- peers: photographs -->", "<!-- end of peers: photographs -->")
+    tiny = rows(page, "<!-- peers: tiny -->", "<!-- end of peers: tiny -->")
+
+    def of(table: dict[str, list[str]], tool: str) -> list[str]:
+        return next(row for name, row in table.items() if name.startswith(tool))
+
+    for name, tool in TOOLS.items():
+        _, _, cold, _, warm = of(photographs, tool)
+        assert named[name][:3] == [cold, warm, of(tiny, tool)[-1]], name
+    ready = rows(page, "### Photographs", "### Large photographs")
+    for name, way in (
+        ("DALI", "DALI"),
+        ("FFCV", "FFCV"),
+        ("PyTorch's DataLoader, torchvision's ImageFolder", "ImageFolder"),
+    ):
+        found = next(row for key, row in ready.items() if key == way or (way != "DALI" and key.startswith(f"{way},")))
+        assert found[2].startswith(f"{named[name][0]} ("), name
+
+
+def test_the_headline_has_the_figures_of_the_benchmarks():
+    readme, page = ((shown.ROOT / name).read_text() for name in ("README.md", "docs/benchmarks.md"))
+    table = rows(page, "<!-- peers: photographs -->", "<!-- end of peers: photographs -->")
+    headline = " ".join(readme[: readme.index("## Three stories")].split())
+    ours = next(row for name, row in table.items() if name.startswith("tiering lmdb"))[1].split(" ")[0]
+    plain = float(table["plain files"][2].split(" ")[0])
+    others = [float(row[2].split(" ")[0]) for name, row in table.items() if name.startswith(tuple(TOOLS.values()))]
+    share = re.search(r"cold epochs from LMDB reach (\d+)% of it", page)[1]
+    assert f"**{ours} images/s, cold" in headline
+    assert f"{share} % of what fio reads" in headline
+    assert f"{plain:.1f} times plain files" in headline
+    assert f"{min(others):.1f} to {max(others):.1f} times the other loaders" in headline
