@@ -54,6 +54,7 @@ TOOLS = {
     "MDS": "mosaic streaming",
     "Hugging Face Datasets": "hf datasets",
     "Grain, ArrayRecord": "grain array record",
+    "PyTorch's DataLoader, torchvision's ImageFolder": "torch files",
 }
 
 
@@ -86,7 +87,7 @@ def test_the_comparison_in_the_readme_has_the_figures_of_the_benchmarks():
         ("PyTorch's DataLoader, torchvision's ImageFolder", "ImageFolder"),
     ):
         found = next(row for key, row in ready.items() if key == way or (way != "DALI" and key.startswith(f"{way},")))
-        assert found[2].startswith(f"{named[name][0]} ("), name
+        assert found[2].startswith(f"{named[name][3]} ("), name
 
 
 def test_the_headline_has_the_figures_of_the_benchmarks():
