@@ -62,7 +62,7 @@ def headline(encoded: list[dict[str, Any]], ready: list[dict[str, Any]]) -> str:
     """Return the rates of the benchmarks, with what they are rates of. Both begin with the folder."""
     count, size = encoded[0]["samples"], encoded[0]["image_bytes"] / encoded[0]["samples"] / 1000
     kinds = [each["kind"] for each in encoded]
-    dropped = "dropped before" if encoded[0]["cold"] else "kept: this file system does not let go of it"
+    dropped = "dropped" if encoded[0]["cold"] else "kept: this file system does not let go of it"
     return "\n".join(
         [
             f"\nMeasured just now, on this machine: {count:,} images of {size:.3g} kB, images/s",
