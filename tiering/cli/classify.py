@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.choices import Lenient, TraceColumns
 from tiering.cli.output import JsonFlag, emit_json, out, plain, status
+from tiering.cli.panels import INPUT
 from tiering.errors import ProfileError
 
 if TYPE_CHECKING:
@@ -26,18 +28,27 @@ _PROBES = 50
 def classify(
     source: Annotated[
         Path,
-        typer.Argument(metavar="TRACE|PROFILE", help="An I/O trace, or a profile.json made with --trace."),
+        typer.Argument(
+            metavar="TRACE|PROFILE",
+            autocompletion=completion.profiles_and_traces,
+            help="An I/O trace, or a profile.json made with --trace.",
+        ),
     ],
     dataset: Annotated[
         Path | None,
         typer.Option(
             "--dataset",
             metavar="DIR",
-            help="Images that the traced program reads. The share that it read makes the verdict surer.",
+            rich_help_panel=INPUT,
+            autocompletion=completion.stores,
+            help="Images that the traced program reads: makes the verdict surer.",
         ),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="FILE", help="Use this model instead of the one that ships.")
+        Path | None,
+        typer.Option(
+            "--model", metavar="FILE", rich_help_panel=INPUT, help="Use this model instead of the one that ships."
+        ),
     ] = None,
     columns: TraceColumns = None,
     lenient: Lenient = False,

@@ -6,11 +6,17 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.output import JsonFlag, emit_json, out, table
 from tiering.units import format_bytes, format_count
 
 
-def log(store: Annotated[str, typer.Argument(help="Finished store. Path or URL.")], json: JsonFlag = False) -> None:
+def log(
+    store: Annotated[
+        str, typer.Argument(metavar="STORE", autocompletion=completion.stores, help="Finished store. Path or URL.")
+    ],
+    json: JsonFlag = False,
+) -> None:
     """List the generations of a store: when each was written, by which command, and how large it is.
 
     In Python, `tiering.open_store(STORE, generation=3)` opens an earlier one, unless a purge ended it.

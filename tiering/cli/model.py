@@ -10,20 +10,35 @@ import typer
 
 from tiering.cli.choices import MOST_SEED
 from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
+from tiering.cli.panels import INPUT, OUTPUT, WORK
 from tiering.cli.verbs import Verbs
 from tiering.units import format_percent
 
 model = Verbs(help="Train, evaluate and show the classifier of workloads.", no_args_is_help=True)
 
 _Model = Annotated[
-    Path | None, typer.Option("--model", metavar="FILE", help="Use this model instead of the one that ships.")
+    Path | None,
+    typer.Option(
+        "--model", metavar="FILE", rich_help_panel=INPUT, help="Use this model instead of the one that ships."
+    ),
 ]
-_Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the generated corpus and of the forest.")]
+_Seed = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=MOST_SEED,
+        rich_help_panel=WORK,
+        metavar="NUMBER",
+        help="Seed of the generated corpus and of the forest.",
+    ),
+]
 
 
 @model.command()
 def train(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Model to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Model to write.")
+    ],
     seed: _Seed = 0,
 ) -> None:
     """Train a model on generated and recorded traces, and cross-validate it. Takes a few minutes.

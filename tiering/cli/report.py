@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.asked_advice import assumptions_of, calibrated, command_line, takes_job_options, typed_job_options
 from tiering.cli.choices import Lenient, TraceColumns
 from tiering.cli.flags import with_flags
 from tiering.cli.job_options import JobOptions
 from tiering.cli.output import note, status
+from tiering.cli.panels import INPUT, OUTPUT
 from tiering.errors import UsageError
 from tiering.units import counted, format_bytes
 
@@ -23,35 +25,45 @@ def report(
         str,
         typer.Argument(
             metavar="PROFILE|ADVICE|DATASET",
-            help="A profile.json, an advice.json, a directory of images, or a packed store. Path or URL.",
+            autocompletion=completion.profiles_and_stores,
+            help="A profile.json or advice.json, a directory of images, or a packed store.",
         ),
     ],
     asked: JobOptions,
     others: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[TRACE|OTHER]...",
-            help="Traces to show in addition to those of the profile. Or one other profile, advice or packed store, "
-            "to compare with.",
+            metavar="TRACE|OTHER...",
+            autocompletion=completion.profiles_and_traces,
+            help="Further traces; or one profile, advice or store to compare with.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="HTML file to write. By default report.html.", show_default=False
+            "--output",
+            "-o",
+            metavar="FILE",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+            help="HTML file to write. By default report.html.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    force: Annotated[bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace existing files.")] = False,
     advice: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Show this advice, which `tiering recommend -o` saved, and make none."),
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=INPUT,
+            help="Show this advice, saved by `tiering recommend -o`, and make none.",
+        ),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write the charts into this directory, each as SVG, PDF and CSV, in a style for print. HTML is then "
-            "written only with -o.",
+            rich_help_panel=OUTPUT,
+            help="Write the charts as SVG, PDF and CSV here. HTML only with -o then.",
         ),
     ] = None,
     columns: TraceColumns = None,
@@ -61,7 +73,7 @@ def report(
 
     The report is one file that opens offline. Traces that the profile names are read again if they still exist. Takes
     every option of `tiering recommend`, or the advice that it saved, so that both say the same. Needs
-    `pip install 'tiering[report]'`; --figures needs `pip install 'tiering[figures]'`.
+    `pip install 'tiering[report]'`; --figures needs `pip install 'tiering[figures]'`, and leaves a caption for each.
 
     Example: `tiering report profile.json -o report.html`
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.choices import Catalog, OfCloud
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.verbs import Verbs
@@ -56,7 +57,10 @@ def list_tiers(catalog: Catalog = None, cloud: OfCloud = None, json: JsonFlag = 
 
 @tiers.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Tier, such as nvme, hdd, nfs or object.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="TIER", autocompletion=completion.tiers, help="Tier, such as nvme, hdd, nfs or object."),
+    ],
     catalog: Catalog = None,
     cloud: OfCloud = None,
     json: JsonFlag = False,
@@ -80,9 +84,7 @@ def show(
 def check(
     file: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[FILE]", envvar="TIERING_CATALOG", help="Catalog to check; by default the shipped one."
-        ),
+        typer.Argument(metavar="FILE", envvar="TIERING_CATALOG", help="Catalog to check; by default the shipped one."),
     ] = None,
     cloud: OfCloud = None,
     json: JsonFlag = False,
