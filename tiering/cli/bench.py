@@ -161,7 +161,7 @@ def bench(
 
     With --split and --where, only some samples of each store are served. --field is for the folders among them.
 
-    Example: `tiering bench photos/ photos.lmdb photos.zarr --emulate resnet50-h100`
+    Example: `tiering bench photos/ photos.lmdb photos.zarr`
     """
     from tiering import cached
     from tiering.advice.catalog import load_catalog, tier_named

@@ -50,8 +50,15 @@ def estimate(
     if json:
         emit_json({**found.figures, "text": found.texts, "kept_as": found.kept_as}, "estimate")
         return
+    text = found.texts
+    out().say(
+        f"An epoch reads {text['epoch_bytes_read']} in {text['epoch_file_reads']} file reads; a run of {text['epochs']} "
+        f"epochs reads {text['run_bytes_read']} and writes {text['run_bytes_written']}."
+    )
     shown = table("quantity", "value")
     shown.columns[1].justify = "left"
+    for column in shown.columns:
+        column.no_wrap = False
     for quantity, value in found.rows:
         shown.add_row(quantity, value)
     out().show(shown)

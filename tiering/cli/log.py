@@ -31,6 +31,7 @@ def log(
         return
     shown = table("generation", "time", "action", "samples", "bytes", "what changed")
     shown.columns[2].justify = shown.columns[5].justify = "left"
+    shown.columns[5].no_wrap = False
     for change in found:
         # Names of counts are plurals, such as "labels", or words without one, such as "new".
         named = ((count, name.removesuffix("s") if count == 1 else name) for name, count in change.counts.items())
@@ -40,4 +41,4 @@ def log(
             str(change.generation), change.time or "unknown", change.action, format_count(change.samples),
             format_bytes(change.image_bytes), "; ".join(filter(None, (counts, ended))),
         )  # fmt: skip
-    out().show(shown)
+    out().show(shown, drop=("bytes",))

@@ -142,7 +142,7 @@ def place(
     A packed store always moves as one. With --tier, moving to any other tier is paid for. A trace of a day or more
     counts as often as a month holds it, any other once; for the jobs of a survey, repeat --runs-per-month with TRACE.
 
-    Example: `tiering place run.parquet --capacity nvme=10TB --capacity hdd=100TB --capacity object --lists lists/`
+    Example: `tiering place train.strace --capacity nvme=2MB --capacity hdd=100TB --lists lists/`
     """
     # Imported here so that `tiering --help` does not wait for Polars and SciPy.
     from tiering.advice.catalog import load_catalog

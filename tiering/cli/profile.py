@@ -138,12 +138,13 @@ def profile(
     document = Profile(dataset=directory, traces=profiled)
     if output is not None:
         write_profile(document, output)
-        note(f"Wrote {output}.")
-    _warn(document.dataset, document.traces)
     if json:
         emit_json(document)
-        return
-    show(document.dataset, document.traces)
+    else:
+        show(document.dataset, document.traces)
+    _warn(document.dataset, document.traces)
+    if output is not None:
+        note(f"Wrote {output}.")
 
 
 #: The fields of an event in a trace.

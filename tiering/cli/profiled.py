@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tiering.cli.dataset_rows import dataset_rows
 from tiering.cli.output import out
-from tiering.units import format_bytes, format_count, format_percent, format_seconds
+from tiering.units import format_bytes, format_count, format_number, format_percent, format_seconds
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
@@ -78,11 +78,11 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
             f"{found.count}" + ("" if found.period is None else f", one every {format_seconds(found.period)}"),
         )
     elif not trace.is_placed and trace.epochs is not None and trace.bytes_reread == 0:
-        yield "epochs", f"{trace.epochs:.3g}, by the bytes read and those of the dataset"
+        yield "epochs", f"{format_number(trace.epochs)}, by the bytes read and those of the dataset"
     elif not trace.is_placed or trace.epochs is None:
         yield "epochs", "unknown: the trace does not record the offsets of reads"
     elif trace.bytes_read:
-        yield "epochs", f"none; each byte was read {trace.epochs:.3g} times on average"
+        yield "epochs", f"none; each byte was read {format_number(trace.epochs)} times on average"
     if trace.write_bursts is not None and trace.write_bursts.count > 1:
         bursts = trace.write_bursts
         every = f", one every {format_seconds(bursts.period)}" if bursts.period is not None else ""

@@ -257,22 +257,21 @@ def _conclude(watched: Watched, waits: list[Cause], dataset: Path | None) -> Non
     from tiering.system.signals import exit_code_of
 
     data = "DATASET" if dataset is None else dataset
+    read, written = format_bytes(watched.bytes_read), format_bytes(watched.bytes_written)
+    ended = "Interrupted. " if watched.interruption is not None else ""
+    _say(
+        f"{ended}Wrote {watched.path}: {counted(watched.events, 'event')} in {format_seconds(watched.seconds)}, {read} "
+        f"read, {written} written. Watching took {format_percent(watched.watcher_share, digits=2)} of a core."
+    )
+    for cause in waits:
+        _say(f"Where it waits, {cause.name}: {cause.evidence} {cause.fix}")
+        if cause.command is not None:
+            note(f"  {cause.command.replace('DATASET', command(data))}")
     note("What was seen:")
     for source in watched.sources:
         _say(_said(source), 2)
     for line in watched.notes:
         _say(f"Note: {line}")
-    for cause in waits:
-        _say(f"Where it waits, {cause.name}: {cause.evidence} {cause.fix}")
-        if cause.command is not None:
-            note(f"  {cause.command.replace('DATASET', command(data))}")
-    read, written = format_bytes(watched.bytes_read), format_bytes(watched.bytes_written)
-    ended = "Interrupted. " if watched.interruption is not None else ""
-    # What matters most stands last, where a small terminal still shows it.
-    _say(
-        f"{ended}Wrote {watched.path}: {counted(watched.events, 'event')} in {format_seconds(watched.seconds)}, {read} "
-        f"read, {written} written. Watching took {format_percent(watched.watcher_share, digits=2)} of a core."
-    )
     note("Next, what kind of workload it is, and where and how to keep its data:")
     note(f"  {command('tiering', 'classify', watched.path)}")
     note(f"  {command('tiering', 'profile', data, '--trace', watched.path, '-o', 'profile.json')}")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.trace_profile import TraceProfile
-from tiering.units import format_bytes, format_percent
+from tiering.units import format_bytes, format_number, format_percent
 from tiering.workload.classifier import Model
 from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload
@@ -151,13 +151,16 @@ def _size(words: str) -> Callable[[float], str]:
 
 
 def _number(words: str) -> Callable[[float], str]:
-    return lambda value: words.format(f"{value:.3g}")
+    return lambda value: words.format(format_number(value))
 
 
 def _order(value: float) -> str:
     looks = "shuffled" if value > 0.75 else "sorted" if value < 0.25 else "partly sorted"
     rounded = math.floor(100 * value) / 100
-    return f"files are visited in an order that looks {looks} ({rounded:g} on a scale from 0, sorted, to 1, shuffled)"
+    return (
+        f"files are visited in an order that looks {looks} ({format_number(rounded)} on a scale from 0, sorted, to 1, "
+        "shuffled)"
+    )
 
 
 _WORDS: dict[str, Callable[[float], str]] = {
