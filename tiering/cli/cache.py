@@ -10,8 +10,9 @@ import typer
 from tiering.cli import completion
 from tiering.cli.cache_size import size
 from tiering.cli.choices import SharedGroup
-from tiering.cli.output import JsonFlag, emit_json, note, out, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
 from tiering.cli.panels import CACHE
+from tiering.cli.progress import progress
 from tiering.cli.verbs import Verbs
 from tiering.units import counted, format_bytes, format_count, format_percent
 
@@ -89,9 +90,9 @@ def warm(
     """
     from tiering.cache.cached_store import cached
     from tiering.cache.maintenance import warm_cache
-    from tiering.cli.progress import progress
 
-    store = cached(origin, size, directory, ram=ram, force=force, shared_group=shared_group)
+    with status(f"Opening {origin}"):
+        store = cached(origin, size, directory, ram=ram, force=force, shared_group=shared_group)
     try:
         with progress("fetching") as advance:
             warm_cache(store, advance)
@@ -114,7 +115,8 @@ def verify(directory: Directory = None, json: JsonFlag = False) -> None:
     """
     from tiering.cache.maintenance import verify_cache
 
-    found = verify_cache(directory)
+    with progress("checking", "units") as advance:
+        found = verify_cache(directory, advance)
     if json:
         emit_json(found, "cache-check")
     else:

@@ -9,8 +9,9 @@ import typer
 
 from tiering.cli import completion
 from tiering.cli.choices import Catalog, OfCloud, either
-from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.panels import JOB, STORAGE
+from tiering.cli.progress import progress
 from tiering.literals import OriginalFormat
 from tiering.units import format_bytes, format_percent, format_seconds, format_usd, parse_number
 
@@ -96,8 +97,8 @@ def _profile(source: Path) -> Profile:
 
     if is_profile(source):
         return read_profile(source)
-    with status(f"Reading {source}"):
-        return Profile(traces=[profile_trace(source)])
+    with progress(f"reading {source}", "events") as advance:
+        return Profile(traces=[profile_trace(source, progress=advance)])
 
 
 def _show(found: CacheSizes) -> None:

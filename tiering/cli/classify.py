@@ -10,8 +10,9 @@ import typer
 
 from tiering.cli import completion
 from tiering.cli.choices import Lenient, TraceColumns
-from tiering.cli.output import JsonFlag, emit_json, out, plain, status
+from tiering.cli.output import JsonFlag, emit_json, out, plain
 from tiering.cli.panels import INPUT
+from tiering.cli.progress import progress
 from tiering.errors import ProfileError
 
 if TYPE_CHECKING:
@@ -70,21 +71,27 @@ def classify(
     from tiering.workload.profile_mark import is_profile
     from tiering.workload.verdict import classify as judge
 
-    with status(f"Reading {source}"):
-        chosen = load_model(model) if model is not None else None
-        images = None if dataset is None else _profile_of(dataset)
-        total = None if images is None else images.bytes
-        if is_profile(source):
-            kept = _of_profile(source)
-            traces, images = kept.traces, images or kept.dataset
-        else:
-            traces = [
-                profile_trace(source, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)
-            ]
-        verdicts = [
-            (trace, judge(trace, chosen), causes(trace.waiting, trace, dataset_bytes=total, dataset=images))
-            for trace in traces
-        ]
+    chosen = load_model(model) if model is not None else None
+    images = None if dataset is None else _profile_of(dataset)
+    total = None if images is None else images.bytes
+    if is_profile(source):
+        kept = _of_profile(source)
+        traces, images = kept.traces, images or kept.dataset
+    else:
+        with progress(f"reading {source}", "events") as advance:
+            found = profile_trace(
+                source,
+                dataset_root=dataset,
+                dataset_bytes=total,
+                lenient=lenient,
+                columns=columns,
+                progress=advance,
+            )
+        traces = [found]
+    verdicts = [
+        (trace, judge(trace, chosen), causes(trace.waiting, trace, dataset_bytes=total, dataset=images))
+        for trace in traces
+    ]
     if json:
         shown = [
             {"source": trace.source, **plain(verdict), "causes": [plain(cause) for cause in named]}
@@ -137,4 +144,6 @@ def _profile_of(dataset: Path) -> DatasetProfile:
     from tiering.store.open import is_store
     from tiering.store.profile import profile_store
 
-    return (profile_store if is_store(dataset) else profile_dataset)(str(dataset), probes=_PROBES)
+    with progress(f"counting {dataset}", "images") as advance:
+        profile = profile_store if is_store(dataset) else profile_dataset
+        return profile(str(dataset), probes=_PROBES, progress=advance)

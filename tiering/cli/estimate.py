@@ -52,8 +52,8 @@ def estimate(
         return
     text = found.texts
     out().say(
-        f"An epoch reads {text['epoch_bytes_read']} in {text['epoch_file_reads']} file reads; a run of {text['epochs']} "
-        f"epochs reads {text['run_bytes_read']} and writes {text['run_bytes_written']}."
+        f"An epoch reads {text['epoch_bytes_read']} in {text['epoch_file_reads']} file reads; a run of "
+        f"{text['epochs']} epochs reads {text['run_bytes_read']} and writes {text['run_bytes_written']}."
     )
     shown = table("quantity", "value")
     shown.columns[1].justify = "left"

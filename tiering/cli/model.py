@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from tiering.cli.choices import MOST_SEED
-from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.panels import INPUT, OUTPUT, WORK
+from tiering.cli.progress import progress
 from tiering.cli.verbs import Verbs
 from tiering.units import format_percent
 
@@ -50,8 +51,8 @@ def train(
     from tiering.workload.classifier import save_model
     from tiering.workload.training.train import train_model
 
-    with status("Training"):
-        made = train_model(seed)
+    with progress("training", "steps") as advance:
+        made = train_model(seed, progress=advance)
     save_model(made, output)
     note(f"Wrote {output}.")
     _show(made.figures)
@@ -65,8 +66,8 @@ def evaluate(seed: _Seed = 0, json: JsonFlag = False) -> None:
     """
     from tiering.workload.training.train import evaluate_model
 
-    with status("Cross-validating"):
-        figures = evaluate_model(seed)
+    with progress("cross-validating", "steps") as advance:
+        figures = evaluate_model(seed, progress=advance)
     if json:
         emit_json(figures, "model-figures")
     else:

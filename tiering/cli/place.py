@@ -14,6 +14,7 @@ from tiering.cli import completion
 from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice, Lenient, OfCloud, TraceColumns, either
 from tiering.cli.output import JsonFlag, emit_json, note, solver_aside, status
 from tiering.cli.panels import INPUT, JOB, OUTPUT, STORAGE
+from tiering.cli.progress import progress
 from tiering.errors import UsageError
 from tiering.literals import PlacedAs
 from tiering.units import format_count, parse_capacity, parse_number, parse_seconds
@@ -190,8 +191,8 @@ def place(
         show_datasets(placed, output, (name_of(catalog), name_of(what_if)), json=json)
         return
     trace = _single(traces, {*runs, *holding} - {""}, by)
-    with status(f"Reading {trace}"):
-        found = read_heat(trace, root=root, lenient=lenient, columns=columns)
+    with progress(f"reading {trace}", "events") as advance:
+        found = read_heat(trace, root=root, lenient=lenient, columns=columns, progress=advance)
     if heat is not None:
         write_heat(found, heat)
         note(f"Wrote {heat}.")

@@ -10,8 +10,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tiering.cli.output import emit_json, note, out, status, table
+from tiering.cli.output import emit_json, note, out, table
 from tiering.cli.placed import compare, show_plan
+from tiering.cli.progress import progress
 from tiering.errors import UsageError
 from tiering.text import first_few, shown
 from tiering.units import (
@@ -47,8 +48,8 @@ def survey_of(traces: Sequence[Path], root: Path | None, *, lenient: bool, colum
         return read_survey(traces[0])
     if root is None:
         raise UsageError("--by dataset", expected="--root DIR, or a survey in place of traces", found="neither")
-    with status(f"Surveying {root}"):
-        return survey([root], traces=traces, lenient=lenient, columns=columns)
+    with progress(f"surveying {root}", "files") as advance:
+        return survey([root], traces=traces, lenient=lenient, columns=columns, progress=advance)
 
 
 def refuse_files(lists: Path | None, heat: Path | None) -> None:

@@ -11,15 +11,17 @@ from tiering.cli import completion
 from tiering.cli.choices import MOST_SEED, Lenient
 from tiering.cli.field_trees import FieldTrees, patterns_of
 from tiering.cli.mistaken_trace import no_trace
-from tiering.cli.output import JsonFlag, emit_json, note, status
+from tiering.cli.output import JsonFlag, emit_json, note
 from tiering.cli.panels import INPUT, OUTPUT, SAMPLES
 from tiering.cli.profiled import show
+from tiering.cli.progress import progress
 from tiering.cli.selected import Split, Where, selected
 from tiering.errors import UsageError
 from tiering.units import counted, format_count
 
 if TYPE_CHECKING:
     from tiering.dataset.profile import DatasetProfile
+    from tiering.progress import Progress
     from tiering.sources.source import TableSource
     from tiering.trace.trace_profile import TraceProfile
 
@@ -129,10 +131,10 @@ def profile(
     of_table, of_trace = _columns(columns, dataset, traced=bool(traces))
     directory = None
     if dataset is not None:
-        with status(f"Reading {dataset}"), no_trace(dataset):
+        with progress(f"reading {dataset}", "images") as advance, no_trace(dataset):
             directory = _profile_dataset(
                 TableSource(dataset, of_table, root) if of_table or root else dataset,
-                patterns_of(field), asked, probes, seed, split, where, reencoded=reencoded,
+                patterns_of(field), asked, probes, seed, split, where, advance, reencoded=reencoded,
             )  # fmt: skip
     profiled = [_profile_trace(path, dataset, directory, lenient=lenient, columns=of_trace) for path in traces]
     document = Profile(dataset=directory, traces=profiled)
@@ -170,11 +172,13 @@ def _profile_dataset(
     seed: int,
     split: list[str] | None,
     where: str | None,
+    advance: Progress,
     *,
     reencoded: bool,
 ) -> DatasetProfile:
     """Profile a dataset or a store. With --split or --where, a folder is opened as a store."""
-    from tiering.dataset.profile import MOST_HEADERS, profile_dataset
+    from tiering.dataset.gathering import MOST_HEADERS
+    from tiering.dataset.profile import profile_dataset
     from tiering.store.open import is_store, open_store
     from tiering.store.profile import profile_store
 
@@ -186,8 +190,12 @@ def _profile_dataset(
     if isinstance(dataset, str) and (selecting or is_store(dataset)):
         most = probes if probes or sample == "auto" else MOST_HEADERS if sample == "all" else sample
         with open_store(dataset, fields=fields) as store:
-            return profile_store(selected(store, split, where), probes=most, seed=seed, reencoded=reencoded)
-    return profile_dataset(dataset, fields=fields, sample=sample, probes=probes, seed=seed, reencoded=reencoded)
+            return profile_store(
+                selected(store, split, where), probes=most, seed=seed, reencoded=reencoded, progress=advance
+            )
+    return profile_dataset(
+        dataset, fields=fields, sample=sample, probes=probes, seed=seed, reencoded=reencoded, progress=advance
+    )
 
 
 def _columns(text: str | None, dataset: str | None, *, traced: bool) -> tuple[str | None, str | None]:
@@ -207,13 +215,14 @@ def _profile_trace(
 ) -> TraceProfile:
     from tiering.trace.profile import profile_trace
 
-    with status(f"Reading {path}"):
+    with progress(f"reading {path}", "events") as advance:
         return profile_trace(
             path,
             dataset_root=Path(dataset) if dataset is not None else None,
             dataset_bytes=directory.bytes if directory is not None else None,
             lenient=lenient,
             columns=columns,
+            progress=advance,
         )
 
 

@@ -10,8 +10,9 @@ import typer
 from tiering.cli import completion
 from tiering.cli.asked_advice import assumptions_of, calibrated, command_line, takes_job_options
 from tiering.cli.job_options import JobOptions
-from tiering.cli.output import JsonFlag, emit_json, note, status
+from tiering.cli.output import JsonFlag, emit_json, note
 from tiering.cli.panels import OUTPUT
+from tiering.cli.progress import progress
 from tiering.errors import InputError
 
 
@@ -58,8 +59,8 @@ def recommend(
     from tiering.workload.profile import profile_at
 
     given = assumptions_of(asked)
-    with status(f"Reading {dataset}"):
-        profile = profile_at(dataset, reencoded=asked.reencode)
+    with progress(f"reading {dataset}", "images") as advance:
+        profile = profile_at(dataset, reencoded=asked.reencode, progress=advance)
     if profile.dataset is None:
         raise InputError(
             dataset,

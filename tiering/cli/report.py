@@ -13,8 +13,9 @@ from tiering.cli.asked_advice import assumptions_of, calibrated, command_line, t
 from tiering.cli.choices import Lenient, TraceColumns
 from tiering.cli.flags import with_flags
 from tiering.cli.job_options import JobOptions
-from tiering.cli.output import note, status
+from tiering.cli.output import note
 from tiering.cli.panels import INPUT, OUTPUT
+from tiering.cli.progress import progress
 from tiering.errors import UsageError
 from tiering.units import counted, format_bytes
 
@@ -89,15 +90,15 @@ def report(
         _keep(page, figures)
     other, traces = _told_apart(others or [])
     given = assumptions_of(asked)
-    with status("Reading"):
-        read = [read_source(each, reencoded=asked.reencode) for each in (source, *other)]
+    with progress("reading", "images") as advance:
+        read = [read_source(each, reencoded=asked.reencode, progress=advance) for each in (source, *other)]
         saved = None if advice is None else read_advice(advice)
     if saved is not None or any(isinstance(each, SavedAdvice) for each in read):
         _refuse(typed_job_options())
     found = []
     for each in read:
         basis = calibrated(given, each, asked) if isinstance(each, Profile) else given
-        with status("Reading"):
+        with progress("reading traces", "events") as advance:
             found.append(
                 gather(
                     each,
@@ -107,6 +108,7 @@ def report(
                     lenient=lenient,
                     columns=columns,
                     command=command_line(),
+                    progress=advance,
                 )
             )
     say = partial(with_flags, "recommend")

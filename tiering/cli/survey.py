@@ -10,8 +10,9 @@ import typer
 
 from tiering.cli import completion
 from tiering.cli.choices import Lenient, TraceColumns
-from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.panels import INPUT, OUTPUT
+from tiering.cli.progress import progress
 from tiering.text import shown
 from tiering.units import counted, format_bytes, format_count, format_seconds
 
@@ -54,8 +55,8 @@ def survey(
     # Imported here so that `tiering --help` stays quick.
     from tiering.placement.survey import survey as look
 
-    with status(f"Surveying {', '.join(roots)}"):
-        found = look(roots, traces=trace or (), lenient=lenient, columns=columns)
+    with progress(f"surveying {', '.join(roots)}", "files") as advance:
+        found = look(roots, traces=trace or (), lenient=lenient, columns=columns, progress=advance)
     if output is not None:
         from tiering.placement.survey_file import write_survey
 

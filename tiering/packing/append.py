@@ -31,11 +31,11 @@ from tiering.packing.listing import (
 )
 from tiering.packing.masks import refuse_masks
 from tiering.packing.original_fields import original_sizes, with_original
-from tiering.packing.progress import Progress, no_progress
 from tiering.packing.removed_keys import RemovedKeys, leave_out_removed
 from tiering.packing.shard_plan import make_plan, packable
 from tiering.packing.source_record import list_again, open_again, source_of
 from tiering.packing.workspace import UNPACKED, workspace
+from tiering.progress import Progress, no_progress
 from tiering.sources.fields import FieldsWarning
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource
@@ -112,7 +112,7 @@ def append(
         check: As for tiering.convert.
         resume: "auto" continues an unfinished append if there is one, "never" starts again.
         workers: As for tiering.convert.
-        progress: Called with the samples packed, all new samples, and the bytes packed.
+        progress: As for convert, of the new samples.
 
     Returns:
         The manifest; the old one if there is nothing to add and the account is the same.
@@ -149,7 +149,7 @@ def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, optio
             only = options.images_only or manifest.source.images_only
             given = ClassNumbering(class_map(manifest), grows=True, by_number=False)
             unpacking = opened.unpacking_into(space.work / UNPACKED)
-            listing = list_again(unpacking, directory, given, manifest, images_only=only)
+            listing = list_again(unpacking, directory, given, manifest, images_only=only, progress=options.progress)
             listing = _with_splits_of(manifest, listing, directory)
             chosen = choose(listing, base, settings)
             growth = chosen or Growth(np.empty(0, np.int64), KeptSamples(base))

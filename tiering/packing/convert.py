@@ -28,12 +28,12 @@ from tiering.packing.finish import finish
 from tiering.packing.job import PackingJob
 from tiering.packing.listing import Listing, make_listing, unlabelled
 from tiering.packing.original_fields import with_original
-from tiering.packing.progress import Progress, no_progress
 from tiering.packing.settings import PackingOptions, Pixels, Shards, choose_settings
 from tiering.packing.shard import pack_shard
 from tiering.packing.shard_plan import make_plan
 from tiering.packing.source_record import source_of
 from tiering.packing.workspace import UNPACKED, Workspace, workspace
+from tiering.progress import Progress, no_progress
 from tiering.sources.labels.classes import LabelsWarning, combined
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource, Source, open_source
@@ -94,7 +94,7 @@ def convert(
         resume: "auto" continues an unfinished conversion if there is one, "only" requires one, "never" starts again.
         workers: Number of processes; or a Dask cluster, or an open executor. By default one process for each usable
             core, or only this one where that is quicker.
-        progress: Called with the samples packed, all samples, and the bytes packed.
+        progress: Called with the samples listed, 0, and their bytes; then with those packed, all, and the bytes packed.
 
     Returns:
         The manifest. Its account lists everything that was left out.
@@ -170,7 +170,12 @@ class _Conversion:
         source = self.source.unpacking_into(space.work / UNPACKED)
         shape = self.packing.pixels.raw_shape if self.packing.pixels else None
         listing = make_listing(
-            source, directory, self.given, images_only=self.images_only, raw_bytes=shape.nbytes if shape else None
+            source,
+            directory,
+            self.given,
+            images_only=self.images_only,
+            raw_bytes=shape.nbytes if shape else None,
+            progress=self.progress,
         )
         settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
         outline = Manifest(

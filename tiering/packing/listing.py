@@ -21,6 +21,7 @@ from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError
 from tiering.packing.label_columns import NumberedNames, number_class_files, number_labels, number_splits
 from tiering.packing.listed_fields import FieldRows, FieldsWriter, ListedField, state_of_fields
+from tiering.progress import Progress, no_progress
 from tiering.sources.account import Ledger
 from tiering.sources.fingerprint import Fingerprint
 from tiering.sources.labels.annotations import FolderLabels, folder_labels, report_lost_rows
@@ -145,6 +146,7 @@ def make_listing(
     images_only: bool | None,
     fields: Mapping[str, Field] = MappingProxyType({}),
     raw_bytes: int | None = None,
+    progress: Progress = no_progress,
 ) -> Listing:
     """List the samples of a source as columns in a new directory, and everything else in a file beside it.
 
@@ -152,6 +154,7 @@ def make_listing(
     images_only: as for Ledger.
     fields: of a store, by name. They decide the kinds of fields with the same name.
     raw_bytes: as for Ledger.
+    progress: called with the samples listed, 0, and their bytes.
     Raises DatasetError if there is no image, if there are too many label names, or if labels are not classes.
     """
     where = without_secrets(source.url)
@@ -166,6 +169,8 @@ def make_listing(
         Location.of(lines).writing() as file,
     ):
         ledger = Ledger(file, images_only=images_only, arrays=True, raw_bytes=raw_bytes)
+        count = size = 0
+        progress(0, 0, 0)
         for batch in source.batches(ledger):
             keys = batch["key"].to_list()
             key, key_end = lay_end_to_end(keys)
@@ -177,6 +182,8 @@ def make_listing(
             state.update(keys, taken["size"], taken["version"])
             if folders is not None:
                 folders.add(keys)
+            count, size = count + len(keys), size + int(np.maximum(taken["size"], 0).sum())
+            progress(count, 0, size)
         by_folder = None
         if folders is not None:
             rule = folders.rule()

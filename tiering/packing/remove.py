@@ -22,10 +22,10 @@ from tiering.packing.executors import Workers
 from tiering.packing.generations import OpenChange, changing
 from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.original_fields import original_sizes
-from tiering.packing.progress import Progress, no_progress
 from tiering.packing.purge import concerned_shards, ended_generations, purge_shards
 from tiering.packing.removed_keys import RemovedKeys
 from tiering.packing.wanted_keys import Keys, WantedKeys, read_keys
+from tiering.progress import Progress, no_progress
 from tiering.sources.account import Account
 from tiering.sources.left_out import REMOVED, Tally
 from tiering.storage.location import Location

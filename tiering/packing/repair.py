@@ -13,12 +13,12 @@ from tiering.packing.class_maps import class_map
 from tiering.packing.executors import Workers, opener, run_tasks
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listing import Listing
-from tiering.packing.progress import Progress, no_progress
 from tiering.packing.receipts import Receipt, read_receipt, receipt_location
 from tiering.packing.shard import ShardTask, pack_shard, packing_seconds
 from tiering.packing.source_record import images_only_of, list_again, open_again
 from tiering.packing.verify import check_index, check_shard_file
 from tiering.packing.workspace import UNPACKED, workspace
+from tiering.progress import Progress, no_progress
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location
@@ -132,7 +132,9 @@ def _repair(
         only = images_only_of(base.manifest.source)
         opened = open_again(source, base.manifest).unpacking_into(work / UNPACKED)
         given = ClassNumbering(class_map(base.manifest), grows=True)
-        listing = list_again(opened, space.scratch / "listing", given, base.manifest, images_only=only)
+        listing = list_again(
+            opened, space.scratch / "listing", given, base.manifest, images_only=only, progress=progress
+        )
         tasks = _tasks(listing, base, list(damaged), work)
         position = {shard.number: at for at, shard in enumerate(base.manifest.shards)}
         done = size = 0

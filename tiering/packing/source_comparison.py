@@ -20,11 +20,11 @@ from tiering.packing.field_comparison import differing_fields
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listed_lines import ListedLines, field_of
 from tiering.packing.listing import Rows
-from tiering.packing.progress import Progress
 from tiering.packing.removed_keys import RemovedKeys
 from tiering.packing.shard import stored_bytes
 from tiering.packing.source_record import images_only_of, list_again, open_again
 from tiering.packing.workspace import UNPACKED
+from tiering.progress import Progress
 from tiering.sources.account import Account, fields
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.left_out import ERRORS, NOT_IN_STORE, REMOVED, LeftOut
@@ -43,16 +43,18 @@ _BATCH: Final = 256
 class Comparison:
     """Compares a store with its source as it is now.
 
-    scratch: a local directory for the listing of the source.
+    scratch: a local directory for the listing of the source. progress: as for make_listing.
     """
 
-    def __init__(self, store: Store, source: str | os.PathLike[str], scratch: Path) -> None:
+    def __init__(self, store: Store, source: str | os.PathLike[str], scratch: Path, progress: Progress) -> None:
         self._store = store
         # Numbered by the store's own classes, which may have come from elsewhere than this source.
         given = ClassNumbering(class_map(store.manifest), grows=True)
         only = images_only_of(store.manifest.source)
         opened = open_again(source, store.manifest).unpacking_into(Location.of(scratch / UNPACKED))
-        self._listing = list_again(opened, scratch / "listing", given, store.manifest, images_only=only)
+        self._listing = list_again(
+            opened, scratch / "listing", given, store.manifest, images_only=only, progress=progress
+        )
         #: Fields that the source has and the store does not.
         self.further_fields = [name for name in self._listing.field_names if name not in store.fields]
         self._others = store.manifest.source.others

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tiering.progress import Progress, no_progress
 from tiering.workload import classifier
 from tiering.workload.classifier import Model
 from tiering.workload.features import features
 from tiering.workload.forest import trained
 from tiering.workload.label import WORKLOADS, label
-from tiering.workload.training.corpus import RECORDED, Example, examples, recorded
+from tiering.workload.training.corpus import GENERATED, RECORDED, Example, examples, recorded
 from tiering.workload.verdict import is_decided, judge, moves_data, no_ground
 
 _TREES = 100
@@ -54,6 +55,7 @@ def train_model(
     corpus: Sequence[Example] | None = None,
     *,
     measure: bool = True,
+    progress: Progress = no_progress,
 ) -> Model:
     """Train a model on generated and recorded runs. The same seed and versions give the same model.
 
@@ -61,15 +63,19 @@ def train_model(
         seed: Seed of the corpus and of the training.
         corpus: The examples; by default the generated corpus of that seed and the recorded runs.
         measure: Also cross-validate, for Model.figures.
+        progress: Called with the examples made, all of the default corpus, and 0; then with the families that were
+            left out once, all of them, and 0.
 
     Returns:
         The model, for `classify` or `save_model`.
     """
-    table = _columns(corpus, seed)
-    return replace(_fitted(table, seed), figures=_figures(table, seed) if measure else {})
+    table = _columns(corpus, seed, progress)
+    return replace(_fitted(table, seed), figures=_figures(table, seed, progress) if measure else {})
 
 
-def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> dict[str, float]:
+def evaluate_model(
+    seed: int = 0, corpus: Sequence[Example] | None = None, progress: Progress = no_progress
+) -> dict[str, float]:
     """Cross-validate: judge every example by a model that was trained without its family or program.
 
     Verdicts are given or withheld as in tiering.workload.verdict: a whole run is judged as one that is known to be
@@ -78,6 +84,7 @@ def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> di
     Args:
         seed: Seed of the corpus and of the training.
         corpus: The examples; by default the generated corpus of that seed and the recorded runs.
+        progress: As for train_model.
 
     Returns:
         Figures by name, for each part ("whole", and the shares of the first epoch). On generated runs: f1_* is macro F1
@@ -87,11 +94,18 @@ def evaluate_model(seed: int = 0, corpus: Sequence[Example] | None = None) -> di
         calibration error over ten bins (Guo et al., ICML 2017) of all forecasts. recorded_* are the number of recorded
         runs, of those with a verdict, and of those with a wrong one, by the model and by the plain rule.
     """
-    return _figures(_columns(corpus, seed), seed)
+    return _figures(_columns(corpus, seed, progress), seed, progress)
 
 
-def _columns(corpus: Sequence[Example] | None, seed: int) -> _Table:
-    every = [*examples(seed), *recorded()] if corpus is None else corpus
+def _columns(corpus: Sequence[Example] | None, seed: int, progress: Progress) -> _Table:
+    every = corpus
+    if every is None:
+        progress(0, GENERATED, 0)
+        made_up = []
+        for each in examples(seed):
+            made_up.append(each)
+            progress(len(made_up), GENERATED, 0)
+        every = [*made_up, *recorded()]
     made = [each for each in every if moves_data(each.trace)]
     moved = [(each.trace.bytes_read, each.trace.bytes_written, each.trace.bytes_reread) for each in made]
     return _Table(
@@ -122,11 +136,13 @@ def _fitted(table: _Table, seed: int) -> Model:
     return Model(trained(forest), np.nanmedian(table.vectors, axis=0), _TEMPERATURE)
 
 
-def _figures(table: _Table, seed: int) -> dict[str, float]:
+def _figures(table: _Table, seed: int, progress: Progress) -> dict[str, float]:
     from sklearn.metrics import f1_score  # noqa: PLC0415
 
     found = np.zeros((len(table.workloads), len(WORKLOADS)))
-    for family in np.unique(table.families):
+    families = np.unique(table.families)
+    for done, family in enumerate(families):
+        progress(done, len(families), 0)
         unknown = table.families == family
         found[unknown] = _fitted(table.only(~unknown), seed).probabilities(table.vectors[unknown])
     judged = [judge(trace, chances) for trace, chances in zip(table.traces, found, strict=True)]
