@@ -258,11 +258,7 @@ def _conclude(watched: Watched, waits: list[Cause], dataset: Path | None) -> Non
 
     data = "DATASET" if dataset is None else dataset
     read, written = format_bytes(watched.bytes_read), format_bytes(watched.bytes_written)
-    ended = "Interrupted. " if watched.interruption is not None else ""
-    _say(
-        f"{ended}Wrote {watched.path}: {counted(watched.events, 'event')} in {format_seconds(watched.seconds)}, {read} "
-        f"read, {written} written. Watching took {format_percent(watched.watcher_share, digits=2)} of a core."
-    )
+    _say(f"In {format_seconds(watched.seconds)} the job read {read} and wrote {written}.")
     for cause in waits:
         _say(f"Where it waits, {cause.name}: {cause.evidence} {cause.fix}")
         if cause.command is not None:
@@ -272,6 +268,12 @@ def _conclude(watched: Watched, waits: list[Cause], dataset: Path | None) -> Non
         _say(_said(source), 2)
     for line in watched.notes:
         _say(f"Note: {line}")
+    ended = "Interrupted. " if watched.interruption is not None else ""
+    # Where the trace is stands last, where a small terminal still shows it.
+    _say(
+        f"{ended}Wrote {watched.path}: {counted(watched.events, 'event')}, {read} read, {written} written. "
+        f"Watching took {format_percent(watched.watcher_share, digits=2)} of a core."
+    )
     note("Next, what kind of workload it is, and where and how to keep its data:")
     note(f"  {command('tiering', 'classify', watched.path)}")
     note(f"  {command('tiering', 'profile', data, '--trace', watched.path, '-o', 'profile.json')}")
