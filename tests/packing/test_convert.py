@@ -143,7 +143,7 @@ def test_a_store_inside_its_dataset_is_refused(some_photos):
 
 
 def test_export_into_something_is_refused(packed, some_photos):
-    with pytest.raises(UsageError, match="an empty directory"):
+    with pytest.raises(UsageError, match="the directory is not empty"):
         tiering.export(packed, some_photos)
 
 

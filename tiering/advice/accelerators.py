@@ -133,8 +133,8 @@ def with_accelerators(job: Job, name: str, per_node: int = 1, cloud: str | None 
     if job.samples_per_s is not None and job.hour_usd is not None:
         raise UsageError(
             "accelerator",
-            expected="no `samples_per_s` or no `hour_usd` beside it",
-            found="both, which leaves nothing for the accelerator to give",
+            expected="only one of `samples_per_s` and `hour_usd` beside it",
+            found="both",
         )
     node = cheapest_node(found.device, cloud)
     return replace(

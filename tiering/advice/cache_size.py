@@ -206,7 +206,7 @@ def sizes_for_trace(curve: Sequence[CurvePoint], cache: Tier) -> CacheSizes:
         UsageError: For an empty curve.
     """
     if not curve:
-        raise UsageError("cache", expected="a trace that reads something", found="no read in it")
+        raise UsageError("cache", found="the trace has no read to cache")
     whole = curve[-1].cache_bytes
     steps: list[Step] = [_step(0, 0.0, 0.0, 0.0, None, cache, None)]
     for point in curve:

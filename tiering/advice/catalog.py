@@ -74,7 +74,7 @@ def read_catalog(
     if not isinstance(replace, bool):
         wrong.append(CatalogError(f"{where}: replace", expected="true or false", found=repr(replace)))
     if not isinstance(own, dict) or not own:
-        wrong.append(CatalogError(f"{where}: tier", expected="tables named [tier.NAME]", found="none"))
+        wrong.append(CatalogError(f"{where}: tier", found="there is no table [tier.NAME]"))
         return (), tuple(wrong)
     for name, table in own.items():
         if not isinstance(table, dict):

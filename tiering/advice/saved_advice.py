@@ -131,8 +131,7 @@ def advise(profile: Profile, assumptions: Assumptions | None = None, *, command:
     if dataset is None:
         raise UsageError(
             "profile",
-            expected="the profile of a dataset",
-            found="traces alone",
+            found="it has traces alone, and no dataset",
             action="Make it with the dataset: tiering profile DATASET --trace FILE -o profile.json",
         )
     given = assumptions or Assumptions()

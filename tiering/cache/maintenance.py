@@ -156,11 +156,11 @@ def clear_cache(
         origins = {each: notes.origin for each, notes in _known(disk)}
         chosen = {each: name for each, name in origins.items() if named in (None, name)}
         if named is not None and not chosen:
-            raise UsageError(named, expected="an origin that the cache holds", found="an origin that it does not hold")
+            raise UsageError(named, found="the cache does not hold this origin")
         for each, name in chosen.items():
             if in_use(each):
                 raise UsageError(
-                    name, expected="a dataset that is not in use", found="one that a process is using",
+                    name, found="a process is using it",
                     action="Wait for the processes that read it.",
                 )  # fmt: skip
         for each in chosen:

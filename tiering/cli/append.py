@@ -85,7 +85,7 @@ def append(
         "resume": "never" if restart else "auto", "workers": crew(workers, dask),
     }  # fmt: skip
     if sync and removed:
-        raise UsageError("--removed", expected="an append without --sync", found="both")
+        raise UsageError("--removed", found="cannot be used with --sync")
     source = TableSource(dataset, columns, root) if columns or root else dataset
     with progress("syncing" if sync else "packing", show=show) as advance:
         if sync:

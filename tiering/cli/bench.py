@@ -193,7 +193,7 @@ def bench(
     with ExitStack() as around:
         if metrics_port is not None:
             if cache_size is None:
-                raise UsageError("--metrics-port", expected="--cache-size beside it", found="no cache to count for")
+                raise UsageError("--metrics-port", expected="--cache-size beside it", found="none")
             from tiering.cache.metrics import serve_metrics
 
             port = around.enter_context(serve_metrics(view.stats, metrics_port, metrics_host))

@@ -132,8 +132,7 @@ def _of_profile(path: Path) -> Profile:
     if not kept.traces:
         raise ProfileError(
             str(path),
-            expected="a profile with at least one trace",
-            found="none",
+            found="this profile has no trace",
             action="Make it with --trace: tiering profile DATASET --trace FILE -o profile.json",
         )
     return kept

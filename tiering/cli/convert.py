@@ -260,7 +260,7 @@ def convert(
             check_unfinished(Location.of(store), dataset, overwrite=overwrite)
         raise UsageError("--to", expected="lmdb or zarr", found="nothing", action="For example: --to lmdb")
     if resume and restart:
-        raise UsageError("--resume and --restart", expected="one of them", found="both", action="Leave one out.")
+        raise UsageError("--resume and --restart", found="only one of them can be given", action="Leave one out.")
     shape = None
     if pixels or resize is not None or channels is not None or dtype is not None:
         height, width = (None, None) if resize is None else parse_size(resize)

@@ -190,7 +190,7 @@ def place(
             ]
         show_datasets(placed, output, (name_of(catalog), name_of(what_if)), json=json)
         return
-    trace = _single(traces, {*runs, *holding} - {""}, by)
+    trace = _single(traces, {*runs, *holding} - {""})
     with progress(f"reading {trace}", "events") as advance:
         found = read_heat(trace, root=root, lenient=lenient, columns=columns, progress=advance)
     if heat is not None:
@@ -246,11 +246,10 @@ def _capacities(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
         yield name, parse_capacity(size) if size else None
 
 
-def _single(traces: Sequence[Path], names: set[str], by: str) -> Path:
+def _single(traces: Sequence[Path], names: set[str]) -> Path:
     """Return the only trace of a placement of files. Raises UsageError for what only datasets have."""
     if len(traces) > 1 or names:
-        expected = "--by dataset for several traces, DIR=NAME and TRACE=COUNT"
-        raise UsageError("--by", expected=expected, found=f"--by {by}")
+        raise UsageError("--by", found="several traces, DIR=TIER and TRACE=COUNT need --by dataset")
     return traces[0]
 
 

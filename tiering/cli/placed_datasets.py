@@ -41,8 +41,7 @@ def survey_of(traces: Sequence[Path], root: Path | None, *, lenient: bool, colum
         if len(traces) > 1 or root is not None:
             raise UsageError(
                 str(traces[0]),
-                expected="a survey alone",
-                found="--root" if root is not None else f"{len(traces)} inputs",
+                found="a survey is placed alone",
                 action="Give traces and directories to tiering survey.",
             )
         return read_survey(traces[0])
@@ -56,7 +55,7 @@ def refuse_files(lists: Path | None, heat: Path | None) -> None:
     """Raise UsageError for outputs that only a placement of files has."""
     for flag, value in (("--lists", lists), ("--heat", heat)):
         if value is not None:
-            raise UsageError(flag, expected="a placement of files", found="one of datasets", action="Leave it out.")
+            raise UsageError(flag, found="only a placement of files has it", action="Leave it out.")
 
 
 def show_datasets(

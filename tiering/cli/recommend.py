@@ -64,8 +64,7 @@ def recommend(
     if profile.dataset is None:
         raise InputError(
             dataset,
-            expected="the profile of a dataset",
-            found="traces alone",
+            found="this profile has traces alone, and no dataset",
             action="Make it with the dataset: tiering profile DATASET --trace FILE -o profile.json",
         )
     found = advise(profile, calibrated(given, profile, asked), command=command_line())

@@ -126,11 +126,9 @@ def report(
 def _keep(page: Path | None, figures: Path | None) -> None:
     """Refuse to replace what exists."""
     if page is not None and page.exists():
-        raise UsageError(str(page), expected="no such file", found="one", action="Replace it with --force.")
+        raise UsageError(str(page), found="it exists already", action="Replace it with --force.")
     if figures is not None and figures.is_dir() and any(figures.iterdir()):
-        raise UsageError(
-            str(figures), expected="an empty directory, or none", found="files", action="Replace them with --force."
-        )
+        raise UsageError(str(figures), found="the directory is not empty", action="Replace them with --force.")
 
 
 def _told_apart(others: list[Path]) -> tuple[list[str], list[Path]]:
@@ -151,8 +149,7 @@ def _told_apart(others: list[Path]) -> tuple[list[str], list[Path]]:
     if compared and traces:
         raise UsageError(
             " ".join(map(str, traces)),
-            expected="no traces beside something to compare with",
-            found=counted(len(traces), "trace"),
+            found="traces cannot be shown beside a comparison",
             action="Put each trace into a profile: tiering profile DATASET --trace FILE -o profile.json",
         )
     return [str(path) for path in compared], traces
@@ -162,7 +159,6 @@ def _refuse(typed: list[str]) -> None:
     if typed:
         raise UsageError(
             ", ".join(typed),
-            expected="no options of the job, because the advice was saved with its own",
-            found=f"{len(typed)}",
+            found="the saved advice has options of its own",
             action="Give them to tiering recommend -o, or leave the saved advice out.",
         )

@@ -264,9 +264,7 @@ class _Counted:
         totals = self.count.finished()
         totals.left_out.merge(ledger.left_out)
         if not totals.sizes.count:
-            raise DatasetError(
-                self.source.url, expected="image files that are there", found="none", action="Check the paths."
-            )
+            raise DatasetError(self.source.url, found="none of its image files is there", action="Check the paths.")
         self._forget()
         gathered = from_totals(self.tree, totals)
         gathered.labels = {} if self.captions else dict(self.labels) or None

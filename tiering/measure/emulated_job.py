@@ -92,7 +92,7 @@ def emulated_job(
         raise UsageError(
             given[0] if given else "accelerator",
             expected="one of `accelerator`, `samples_per_s` and `step_s`",
-            found=f"{len(given) or 'none'} of them",
+            found=("none", "", "both", "all")[len(given)],
         )
     if accelerator is not None:
         found = find_accelerator(accelerator)

@@ -114,7 +114,7 @@ def remove(
         there = ~wanted.among(base.index)
         if not there.any():
             raise UsageError(
-                str(base.location), expected="a sample that stays", found="keys of all samples",
+                str(base.location), found="these are the keys of all samples",
                 action="To remove all of them, delete the store.",
             )  # fmt: skip
         removed = len(base) - int(np.count_nonzero(there))

@@ -116,8 +116,7 @@ def _difference(listing: Listing, base: Store, settings: Settings, progress: Pro
     if not there.any():
         raise DatasetError(
             listing.source.url,
-            expected=f"the source of {base.location}",
-            found=f"none of its {len(base):,} images",
+            found=f"none of the {len(base):,} images of {base.location} is in it",
             action="Check the path; tiering convert makes a store of another dataset.",
         )
     counts = {"vanished": int(np.count_nonzero(~there))}

@@ -107,8 +107,7 @@ def _read_table(path: Path) -> Heat:
     if wrong or table["path"].null_count():
         raise InputError(
             str(path),
-            expected="a path and numbers of at least 0 in every row",
-            found=f"others in the column {wrong[0] if wrong else 'path'}",
+            found=f"some rows have no {'number of at least 0 in the column ' + wrong[0] if wrong else 'path'}",
         )
     if table["path"].is_duplicated().any():
         again = table.filter(pl.col("path").is_duplicated())["path"][0]
@@ -148,7 +147,7 @@ def _walk(root: Path) -> tuple[pl.DataFrame, int]:
     """List all regular files below root as (path, size), and count the names that are not UTF-8."""
     top = os.fsencode(root)
     if not root.is_dir():
-        raise InputError(str(root), expected="a directory", found="none", action="Check `root`.")
+        raise InputError(str(root), found="no such directory", action="Check `root`.")
     names: list[str] = []
     sizes: list[int] = []
     frames: list[pl.DataFrame] = []

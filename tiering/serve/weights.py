@@ -178,7 +178,7 @@ def _balanced(store: Store) -> Callable[[IndexArray], FloatArray]:
     none = counts.pop(-1, 0)
     if not counts:
         raise UsageError(
-            "weights", expected='a store with classes for "balanced"', found=f"none in {store.location}",
+            "weights", found=f'{store.location} has no classes for "balanced"',
             action="Pass a weight for each sample, or the name of a field of numbers.",
         )  # fmt: skip
     if none:

@@ -85,7 +85,7 @@ def profile_store(
         with open_store(store) as opened:
             return profile_store(opened, probes=probes, seed=seed, reencoded=reencoded, progress=progress)
     if not len(store):
-        raise StoreError(str(store.location), expected="a store with samples", found="none")
+        raise StoreError(str(store.location), found="the store has no samples")
     if reencoded and shape_of(store.manifest) is not None:
         raise UsageError("reencoded", expected="encoded images", found=f"{store.location}, a store of pixels")
     whole = unselected(store)

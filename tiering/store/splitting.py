@@ -122,9 +122,7 @@ def _strata(store: Store, name: str) -> _Strata:
     for part in row_parts(len(store), _DEALT):
         known = np.union1d(known, values[part])
         if len(known) > _MOST_STRATA:
-            raise UsageError(
-                "stratify", expected=f"a field with at most {_MOST_STRATA:,} different values", found=f"more in {name}"
-            )
+            raise UsageError("stratify", found=f"the field {name} has more than {_MOST_STRATA:,} different values")
     # NumPy sorts numbers of 16 bits six times as fast as longer ones.
     found: _Strata = np.empty(len(store), dtype=np.uint16 if len(known) <= 1 << 16 else np.uint32)
     for part in row_parts(len(store), _DEALT):

@@ -30,8 +30,9 @@ def chosen_rows(store: Store, where: Where | None, split: str | Sequence[str] | 
         rows = joined(_in_splits(store, rows, [split] if isinstance(split, str) else list(split)), len(store))
     if not len(rows):
         raise UsageError(
-            "split" if where is None else "where", expected="a condition that holds for at least one sample",
-            found=f"none among {len(store):,}", action="tiering info shows the splits and classes.",
+            "split" if where is None else "where",
+            found=f"no sample of {len(store):,} fits the condition",
+            action="tiering info shows the splits and classes.",
         )  # fmt: skip
     return rows
 

@@ -70,9 +70,7 @@ def profile_at(path: str | Path, *, reencoded: bool = False, progress: Progress 
     if "://" in str(path) or Path(path).is_dir():
         return Profile(dataset=profile_dataset(path, reencoded=reencoded, progress=progress))
     if not Path(path).exists():
-        raise DatasetError(
-            str(path), expected="a directory of images or a profile.json", found="nothing", action="Check the path."
-        )
+        raise DatasetError(str(path), found="there is nothing at that path", action="Check the path.")
     return read_profile(path)
 
 
