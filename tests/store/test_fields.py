@@ -127,7 +127,7 @@ def test_a_sample_gives_its_fields_by_name(store):
         assert sample["box"].tolist() == [number, 1, 2, 3]
         with pytest.raises(KeyError):
             sample["nothing"]
-        with pytest.raises(UsageError, match="must be one of .*, not void"):
+        with pytest.raises(UsageError, match=r"must be one of .*, not void"):
             opened.read_field("void", [0])
 
 
