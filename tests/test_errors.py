@@ -28,6 +28,7 @@ from tiering.errors import MachineError, StoreError, UsageError
             StoreError("cats.lmdb", expected="4,096 samples", found="3,981", action="Copy it again."),
             "cats.lmdb: expected 4,096 samples, found 3,981. Copy it again.",
         ),
+        (StoreError("x.lmdb", expected="a store", found="no such directory"), "x.lmdb: no such directory."),
         (UsageError("x.lmdb", found="already exists"), "x.lmdb: already exists."),
     ],
 )

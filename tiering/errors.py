@@ -61,7 +61,7 @@ class TieringError(Exception):
         return f"{where}: {self._said(where, expected, found)}"
 
     def _said(self, where: str, expected: str, found: str) -> str:
-        if not expected:
+        if not expected or found.startswith("no such "):
             return found
         absent = found.lower().startswith("no module")
         if absent or (self.exit_code == UsageError.exit_code and found in _NOTHING):

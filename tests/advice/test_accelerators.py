@@ -81,7 +81,7 @@ def test_what_the_job_says_itself_stays():
     assert (rated.samples_per_s, rated.hour_usd) == (10.0, pytest.approx(2 * 6.88))
     priced = with_accelerators(Job(hour_usd=0.0), "h100", per_node=2)
     assert (priced.samples_per_s, priced.hour_usd) == (pytest.approx(2 * 400 / 0.224), 0.0)
-    with pytest.raises(UsageError, match="nothing for the accelerator to give"):
+    with pytest.raises(UsageError, match="only one of"):
         with_accelerators(Job(samples_per_s=10.0, hour_usd=1.0), "h100")
     with pytest.raises(UsageError, match="accelerators_per_node: must be at least 1"):
         with_accelerators(Job(), "h100", per_node=0)
@@ -109,10 +109,10 @@ def test_the_command_line_multiplies_by_nodes_and_names_its_flags(profile):
     ("words", "message"),
     [
         (("--accelerator", "tpu"), "--accelerator: must be one of resnet50-h100"),
-        (("--accelerators-per-node", 8), "--accelerators-per-node: expected --accelerator beside it"),
+        (("--accelerators-per-node", 8), "--accelerators-per-node: needs --accelerator beside it"),
         (
             ("--accelerator", "h100", "--samples-per-second", "1k", "--hour-price", "2"),
-            "--accelerator: expected no --samples-per-second or no --hour-price beside it",
+            "--accelerator: takes only one of --samples-per-second and --hour-price beside it",
         ),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -76,10 +77,16 @@ def example_of(name):
 
 
 @pytest.fixture
-def place(few_photos, tmp_path, monkeypatch):
-    """A directory that holds what the examples name; the current one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def place(few_photos, monkeypatch):
+    """A directory that holds what the examples name; the current one. Its path is short, for lines hold it whole."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        monkeypatch.chdir(made)
+        monkeypatch.setenv("XDG_CACHE_HOME", f"{made}/cache")
+        _fill(few_photos)
+        yield
+
+
+def _fill(few_photos):
     shutil.copytree(few_photos, "photos")
     shutil.copytree(few_photos, "scans")
     traced = gzip.decompress((FIXTURES / "traces" / "train_loop.strace.gz").read_bytes())
@@ -91,7 +98,6 @@ def place(few_photos, tmp_path, monkeypatch):
         "import pathlib\nfor path in pathlib.Path('photos').rglob('*.*'):\n    path.read_bytes()\n"
     )
     Path("mine.toml").write_text("[tier.nvme]\nprice = 0.1\n")
-    return tmp_path
 
 
 def check(name, width):

@@ -191,4 +191,4 @@ def _parsed(where: str, content: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CatalogError(where, expected="a TOML file with tables [tier.NAME]", found=str(error)) from error
+        raise CatalogError(where, found=f"this is not a TOML file: {str(error)[:1].lower()}{str(error)[1:]}") from error

@@ -153,7 +153,7 @@ def _real(roots: Sequence[str | os.PathLike[str]]) -> tuple[list[str], list[str]
         if "://" in os.fspath(root):
             raise UsageError("roots", expected="directories of this machine", found=display(root))
         if not Path(root).is_dir():
-            found = "a file" if Path(root).exists() else "nothing there"
+            found = "a file" if Path(root).exists() else "no such directory"
             raise InputError(display(root), expected="a directory", found=found, action="Check the path.")
         if not os.access(root, os.R_OK | os.X_OK):
             raise from_os_error(PermissionError(13, os.strerror(13), display(root)))

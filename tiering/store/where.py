@@ -116,10 +116,10 @@ def _array(where: Any) -> AnyArray:
 def _in_splits(store: Store, rows: Rows, splits: list[str]) -> Iterator[IndexArray]:
     names = store.manifest.splits
     if unknown := [each for each in splits if each not in names]:
-        raise UsageError(
-            "split", expected=f"one of {', '.join(names)}" if names else "a store with splits",
-            found=first_few([str(each) for each in unknown], 3),
-        )  # fmt: skip
+        if not names:
+            raise UsageError("split", found="this store has no splits")
+        found = first_few([str(each) for each in unknown], 3)
+        raise UsageError("split", expected=f"one of {', '.join(names)}", found=found)
     numbers = [names.index(each) for each in splits]
     for part in row_parts(len(rows), 1 << 20):
         at = numbers_at(rows, part)

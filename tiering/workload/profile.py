@@ -99,7 +99,6 @@ def read_profile(path: str | Path) -> Profile:
         field = ".".join(str(part) for part in first["loc"]) or "the document"
         raise ProfileError(
             str(path),
-            expected="a profile written by tiering profile -o (format version 1)",
-            found=f"{field}: {first['msg'].lower()}",
+            found=f"not a profile that tiering profile -o wrote (format version 1): {field}: {first['msg'].lower()}",
             action="Make it again: tiering profile DATASET -o profile.json",
         ) from error
