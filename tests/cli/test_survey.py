@@ -125,7 +125,11 @@ def test_what_if_compares_catalogs_for_datasets(data, heat, tmp_path):
         (["place", TRACE, *TIERS, "--tier", "/a=nfs"], 2, "need --by dataset"),
         (["place", TRACE, *TIERS, "--tier", "=nfs"], 2, "--tier =nfs: must be TIER or NAME=TIER"),
         (["place", TRACE, *TIERS, "--tier", "nfs", "--tier", "hdd"], 2, "that twice"),
-        (["place", TRACE, *TIERS, "--by", "dataset", "--root", FIXTURES, "--lists", "x"], 2, "--lists: only a placement of files"),
+        (
+            ["place", TRACE, *TIERS, "--by", "dataset", "--root", FIXTURES, "--lists", "x"],
+            2,
+            "--lists: only a placement of files",
+        ),
     ],
 )
 def test_errors_are_one_line_with_the_promised_exit_code(words, code, said):

@@ -117,9 +117,9 @@ class Recorder:
             )
         else:
             notes.append(
-                f"The watcher used {format_percent(self.share, digits=1)} of one core: to begin and to look for the "
-                f"first time takes {format_seconds(self._pace.used - self._pace.for_events)} of processor time, however "
-                "long the watch."
+                f"The watcher used {format_percent(self.share, digits=1)} of one core: to begin and to look for "
+                f"the first time takes {format_seconds(self._pace.used - self._pace.for_events)} of processor time, "
+                "however long the watch."
             )
         if self._processes.tells_waits is False:
             notes.append("The system does not say what sleeping threads wait for (/proc/PID/wchan and syscall).")
