@@ -92,7 +92,7 @@ def test_directories_move_as_one(tmp_path):
     [
         (["place", LOOP], 2, "needs at least one tier"),
         (["place", LOOP, "--capacity", "tape=1TB"], 2, "must be one of nvme"),
-        (["place", LOOP, "--capacity", "hdd="], 2, "expected TIER or TIER=SIZE"),
+        (["place", LOOP, "--capacity", "hdd="], 2, "must be TIER or TIER=SIZE"),
         (["place", LOOP, "--capacity", "hdd", "--capacity", "hdd=1TB"], 2, "that tier twice"),
         (["place", LOOP, "--capacity", "hdd=lots"], 2, "a size such as"),
         (["place", LOOP, "--capacity", "hdd=1MB"], 2, "hdd is short of"),

@@ -119,7 +119,7 @@ def test_flags_move_the_advice(profile, tmp_path):
         ([FIXTURES, "--capacity", "nvme=2"], 2, "found 2 without one."),
         ([FIXTURES, "--samples-per-second", "fast"], 2, "'fast' is not a number such as 500, 2.5k or 1M"),
         ([FIXTURES, "--epochs", "0"], 2, "UsageError: --epochs"),
-        ([FIXTURES, "--capacity", "nvme"], 2, "expected TIER=SIZE"),
+        ([FIXTURES, "--capacity", "nvme"], 2, "must be TIER=SIZE"),
         ([FIXTURES, "--capacity", "tape=1TB"], 2, "UsageError: --capacity tape"),
         ([FIXTURES, "--max-epoch-time", "soon"], 2, "is not a duration"),
         ([FIXTURES, "--budget", "0"], 2, "for the cheapest one left"),
