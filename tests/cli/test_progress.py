@@ -21,13 +21,21 @@ class Clock:
 def test_a_listing_counts_and_packing_says_how_long_it_will_take():
     clock = Clock()
     pace = Pace("samples", clock)
-    assert pace.figures(0, 0, 0) == "0 samples"
+    assert pace.figures(0, 30_000, 0) == "0 % of 30,000 samples"
     clock.now = 0.5
-    assert pace.figures(10_000, 0, 1_000_000) == "10,000 samples, 20,000/s, 2 MB/s"
+    assert pace.figures(0, 60_000, 0) == "60,000 samples found"
     clock.now = 1.0
-    assert pace.figures(0, 60_000, 0) == "0 % of 60,000 samples"
-    clock.now = 2.0
-    assert pace.figures(3_000, 60_000, 6_000_000) == "5 % of 60,000 samples, 3,000/s, 6 MB/s, 19 s left"
+    assert pace.figures(3_000, 60_000, 6_000_000) == "5 % of 60,000 samples, 6,000/s, 12 MB/s, 10 s left"
+
+
+def test_a_count_of_what_nobody_knows_has_a_rate_and_no_end():
+    clock = Clock()
+    pace = Pace("images", clock)
+    assert pace.figures(0, 0, 0) == "0 images"
+    clock.now = 0.5
+    assert pace.figures(10_000, 0, 1_000_000) == "10,000 images, 20,000/s, 2 MB/s"
+    clock.now = 1.0
+    assert pace.figures(0, 2_000, 0) == "0 % of 2,000 images"
 
 
 def test_what_was_done_before_does_not_count_as_quick():

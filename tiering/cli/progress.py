@@ -57,12 +57,15 @@ class Pace:
         now = self._clock()
         before, known = self._last
         self._last = (done, of)
-        # Known for the first time, the total belongs to another step: a listing has ended, and packing begins.
-        if self._began is None or done < before or (of and not known and done < of):
+        if not done and not before and 0 < known < of:
+            self._began = (now, 0, size)  # what comes next begins when all is found
+            return f"{format_count(of)} {self.unit} found"
+        if self._began is None or done < before or (of and not known):
             self._began = (now, done, size)
         began, first, bytes_before = self._began
-        parts = [f"{format_percent(done / of)} of {format_count(of)} {self.unit}" if of > 0 and done <= of else
-                 f"{format_count(done)} {self.unit}"]  # fmt: skip
+        whole = of > 0 and done <= of
+        parts = [f"{format_percent(done / of)} of {format_count(of)}" if whole else format_count(done)]
+        parts[0] += f" {self.unit}"
         if (elapsed := now - began) > 0 and done > first:
             rate = (done - first) / elapsed
             parts.append(f"{format_number(rate)}/s")

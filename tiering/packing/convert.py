@@ -94,7 +94,8 @@ def convert(
         resume: "auto" continues an unfinished conversion if there is one, "only" requires one, "never" starts again.
         workers: Number of processes; or a Dask cluster, or an open executor. By default one process for each usable
             core, or only this one where that is quicker.
-        progress: Called with the samples listed, 0, and their bytes; then with those packed, all, and the bytes packed.
+        progress: Called with the samples packed, all samples (those found so far while they are listed), and the
+            bytes packed.
 
     Returns:
         The manifest. Its account lists everything that was left out.

@@ -154,7 +154,7 @@ def make_listing(
     images_only: as for Ledger.
     fields: of a store, by name. They decide the kinds of fields with the same name.
     raw_bytes: as for Ledger.
-    progress: called with the samples listed, 0, and their bytes.
+    progress: called with 0, the samples found so far, and 0.
     Raises DatasetError if there is no image, if there are too many label names, or if labels are not classes.
     """
     where = without_secrets(source.url)
@@ -169,8 +169,7 @@ def make_listing(
         Location.of(lines).writing() as file,
     ):
         ledger = Ledger(file, images_only=images_only, arrays=True, raw_bytes=raw_bytes)
-        count = size = 0
-        progress(0, 0, 0)
+        count = 0
         for batch in source.batches(ledger):
             keys = batch["key"].to_list()
             key, key_end = lay_end_to_end(keys)
@@ -182,8 +181,8 @@ def make_listing(
             state.update(keys, taken["size"], taken["version"])
             if folders is not None:
                 folders.add(keys)
-            count, size = count + len(keys), size + int(np.maximum(taken["size"], 0).sum())
-            progress(count, 0, size)
+            count += len(keys)
+            progress(0, count, 0)
         by_folder = None
         if folders is not None:
             rule = folders.rule()
