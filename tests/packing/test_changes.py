@@ -111,7 +111,7 @@ def test_a_table_that_says_what_the_store_says_changes_nothing(store, tmp_path):
     [
         ([("none.jpg", "cat", "")], "none with such a key"),
         ([("{key}", "cat", ""), ("{key}", "dog", "")], "twice"),
-        ([("{key}", "", "")], "a column of labels, splits or fields"),
+        ([("{key}", "", "")], "no column holds labels, splits or fields"),
         ([("{key}", "0.5", "")], "0.5"),
         ([("../{key}", "cat", "")], "a path below"),
     ],

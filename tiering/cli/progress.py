@@ -57,9 +57,6 @@ class Pace:
         now = self._clock()
         before, known = self._last
         self._last = (done, of)
-        if not done and not before and 0 < known < of:
-            self._began = (now, 0, size)  # what comes next begins when all is found
-            return f"{format_count(of)} {self.unit} found"
         if self._began is None or done < before or (of and not known):
             self._began = (now, done, size)
         began, first, bytes_before = self._began

@@ -94,8 +94,7 @@ def convert(
         resume: "auto" continues an unfinished conversion if there is one, "only" requires one, "never" starts again.
         workers: Number of processes; or a Dask cluster, or an open executor. By default one process for each usable
             core, or only this one where that is quicker.
-        progress: Called with the samples packed, all samples (those found so far while they are listed), and the
-            bytes packed.
+        progress: Called with the samples packed, all samples, and the bytes packed.
 
     Returns:
         The manifest. Its account lists everything that was left out.
@@ -171,12 +170,7 @@ class _Conversion:
         source = self.source.unpacking_into(space.work / UNPACKED)
         shape = self.packing.pixels.raw_shape if self.packing.pixels else None
         listing = make_listing(
-            source,
-            directory,
-            self.given,
-            images_only=self.images_only,
-            raw_bytes=shape.nbytes if shape else None,
-            progress=self.progress,
+            source, directory, self.given, images_only=self.images_only, raw_bytes=shape.nbytes if shape else None
         )
         settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
         outline = Manifest(

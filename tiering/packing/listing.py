@@ -21,7 +21,6 @@ from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError
 from tiering.packing.label_columns import NumberedNames, number_class_files, number_labels, number_splits
 from tiering.packing.listed_fields import FieldRows, FieldsWriter, ListedField, state_of_fields
-from tiering.progress import Progress, no_progress
 from tiering.sources.account import Ledger
 from tiering.sources.fingerprint import Fingerprint
 from tiering.sources.labels.annotations import FolderLabels, folder_labels, report_lost_rows
@@ -146,7 +145,6 @@ def make_listing(
     images_only: bool | None,
     fields: Mapping[str, Field] = MappingProxyType({}),
     raw_bytes: int | None = None,
-    progress: Progress = no_progress,
 ) -> Listing:
     """List the samples of a source as columns in a new directory, and everything else in a file beside it.
 
@@ -154,7 +152,6 @@ def make_listing(
     images_only: as for Ledger.
     fields: of a store, by name. They decide the kinds of fields with the same name.
     raw_bytes: as for Ledger.
-    progress: called with 0, the samples found so far, and 0.
     Raises DatasetError if there is no image, if there are too many label names, or if labels are not classes.
     """
     where = without_secrets(source.url)
@@ -169,7 +166,6 @@ def make_listing(
         Location.of(lines).writing() as file,
     ):
         ledger = Ledger(file, images_only=images_only, arrays=True, raw_bytes=raw_bytes)
-        count = 0
         for batch in source.batches(ledger):
             keys = batch["key"].to_list()
             key, key_end = lay_end_to_end(keys)
@@ -181,8 +177,6 @@ def make_listing(
             state.update(keys, taken["size"], taken["version"])
             if folders is not None:
                 folders.add(keys)
-            count += len(keys)
-            progress(0, count, 0)
         by_folder = None
         if folders is not None:
             rule = folders.rule()
