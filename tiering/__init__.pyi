@@ -85,6 +85,7 @@ from tiering.placement.survey import (
 from tiering.placement.survey_file import read_survey as read_survey, write_survey as write_survey
 from tiering.probing.probe import Probe as Probe, probe as probe
 from tiering.reporting.comparison import write_comparison as write_comparison
+from tiering.reporting.model_card import write_model_card as write_model_card
 from tiering.reporting.page import write_report as write_report
 from tiering.reporting.printed import write_figures as write_figures
 from tiering.serve.batches import Batch as Batch
@@ -112,6 +113,7 @@ from tiering.workload.cause import Cause as Cause
 from tiering.workload.causes import causes as causes
 from tiering.workload.classifier import Model as Model, load_model as load_model, save_model as save_model
 from tiering.workload.profile import Profile as Profile, read_profile as read_profile, write_profile as write_profile
+from tiering.workload.training.own_traces import own_examples as own_examples
 from tiering.workload.training.train import evaluate_model as evaluate_model, train_model as train_model
 from tiering.workload.verdict import Verdict as Verdict, classify as classify
 

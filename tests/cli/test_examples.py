@@ -23,6 +23,7 @@ ANSWERS = {
     "classify": "re-read-heavy",
     "survey": "class folders",
     "model show": "macro F1",
+    "model card": "Wrote model.md",
     "estimate": "An epoch reads 140.8 GB",
     "recommend": "USD a.month",
     "report": "Wrote report.html",
@@ -91,6 +92,8 @@ def _fill(few_photos):
     shutil.copytree(few_photos, "scans")
     traced = gzip.decompress((FIXTURES / "traces" / "train_loop.strace.gz").read_bytes())
     Path("train.strace").write_bytes(traced)
+    Path("traces/re-read-heavy/loop").mkdir(parents=True)
+    Path("traces/re-read-heavy/loop/train.strace").write_bytes(traced)
     keys = sorted(str(path.relative_to("photos")) for path in Path("photos").rglob("*.*"))
     Path("corrected.csv").write_text(f"key,label\n{keys[0]},cat\n")
     Path("opted-out.txt").write_text(f"{keys[1]}\n")

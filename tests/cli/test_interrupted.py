@@ -40,6 +40,7 @@ WORDS = {
     "cache size": [TRACE],
     "model train": ["-o", "{out}"],
     "model evaluate": [],
+    "model card": ["-o", "{out}"],
     "model show": [],
     "estimate": [],
     "recommend": [IMAGES],

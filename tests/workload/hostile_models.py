@@ -24,6 +24,7 @@ import numpy as np
 from tests.workload.traces import training
 from tiering.errors import ModelError
 from tiering.workload.classifier import load_model, shipped
+from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.verdict import classify
 
 SECONDS = 60
@@ -351,7 +352,7 @@ def _peak() -> int:
 def _attempt(path: Path) -> str:
     try:
         model = load_model(path)
-        vectors = np.random.default_rng(1).uniform(-2, 20, (42, 20))
+        vectors = np.random.default_rng(1).uniform(-2, 20, (42, len(FEATURE_NAMES)))
         vectors[::3, 4] = np.nan
         chances = model.probabilities(vectors)
         classify(training(), model)

@@ -45,12 +45,13 @@ def _document(**changes):
     model = shipped()
     document = {
         "format": "tiering-model",
-        "format_version": 2,
+        "format_version": 3,
         "features": list(FEATURE_NAMES),
         "workloads": ["re-read-heavy", "write-heavy", "read-once", "mixed"],
         "estimator": untrained(model.estimator),
         "medians": model.medians,
         "temperature": model.temperature,
+        "thresholds": {"forecast": 0.9, "shown": 0.8, "mixed": 0.9},
         "figures": {},
     }
     return document | changes
@@ -63,6 +64,7 @@ def test_a_saved_model_comes_back_the_same(written):
     np.testing.assert_array_equal(again.medians, shipped().medians)
     assert again.figures == shipped().figures
     assert again.temperature == shipped().temperature
+    assert again.thresholds == shipped().thresholds
     assert [path.name for path in written.parent.iterdir()] == ["model.skops"]
     assert classify(training(), again) == classify(training())
 
@@ -98,12 +100,17 @@ def test_a_pickle_is_refused_unread(tmp_path):
     [
         {"format": "other"},
         {"format_version": 1},
+        {"format_version": 2},
         {"features": ["write_share"]},
         {"workloads": ["mixed"]},
         {"estimator": "none"},
         {"medians": np.zeros(2)},
         {"temperature": 0.0},
         {"temperature": "hot"},
+        {"thresholds": {"forecast": 0.9}},
+        {"thresholds": {"forecast": 0.9, "shown": 0.1, "mixed": 0.9}},
+        {"thresholds": {"forecast": 0.9, "shown": "high", "mixed": 0.9}},
+        {"thresholds": {"forecast": float("nan"), "shown": 0.9, "mixed": 0.9}},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -9,7 +9,10 @@ from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.doubt import DWARFED, FLOOR, NEAR
 from tiering.workload.explain import speaks_for
 from tiering.workload.label import MAJORITY, SINGLE_PASS, WORKLOADS
-from tiering.workload.verdict import FORECAST_ABOVE, SHOWN_ABOVE, classify
+from tiering.workload.thresholds import Thresholds
+from tiering.workload.verdict import classify
+
+FORECAST_ABOVE, SHOWN_ABOVE = Thresholds().forecast, Thresholds().shown
 
 SHARES = {"reread_share": 0.0, "write_share": 0.0, "bytes_reread": 0, "bytes_written": 0, "writes": 0, "epochs": 1.0}
 

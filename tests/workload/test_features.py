@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.workload.traces import nothing, training
-from tiering.workload.features import FEATURE_NAMES, features
+from tiering.trace.program_evidence import ProgramEvidence
+from tiering.workload.features import EVIDENCE_FEATURES, FEATURE_NAMES, features
 
 
 def test_the_vector_is_in_the_order_of_the_names():
@@ -32,6 +33,7 @@ def test_what_a_trace_cannot_tell_is_nan():
         "opens_per_file",
         "reopened_share",
         "whole_file_share",
+        *EVIDENCE_FEATURES,
     }
     assert np.isnan(features(nothing())).sum() > 10
 
@@ -40,3 +42,11 @@ def test_no_overlap_with_the_dataset_is_no_coverage():
     place = FEATURE_NAMES.index("coverage")
     assert np.isnan(features(training(coverage=0.0))[place])
     assert features(training(coverage=0.5))[place] == 0.5
+
+
+def test_kinds_that_mean_much_the_same_count_together_and_missing_ones_are_none():
+    kinds = {"key_value": 0.4, "database": 0.7}
+    found = features(training(evidence=ProgramEvidence(process_kinds=kinds, unnamed=0.0, alike=4)))
+    values = dict(zip(FEATURE_NAMES, found, strict=True))
+    assert (values["databases"], values["framework"], values["readers_alike"]) == (0.7, 0.0, 2.0)
+    assert np.isnan(values["image_files"])

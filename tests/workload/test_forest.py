@@ -36,7 +36,8 @@ def test_a_model_file_gives_the_probabilities_of_scikit_learn_to_the_last_bit(pa
     forest = load_model(path).estimator
     theirs = skops.io.load(path, trusted=list(TRUSTED_TYPES))["estimator"]
     vectors = rows(forest.threshold)
-    assert forest.predict_proba(vectors).tobytes() == theirs.predict_proba(vectors).tobytes()
+    known = vectors[:, : theirs.n_features_in_]  # models of before know fewer
+    assert forest.predict_proba(vectors).tobytes() == theirs.predict_proba(known).tobytes()
 
 
 def test_a_trained_forest_gives_the_probabilities_of_scikit_learn_to_the_last_bit():
@@ -72,7 +73,7 @@ def test_a_value_beyond_single_precision_is_refused_as_scikit_learn_does(value):
 
 
 def test_rows_of_another_width_are_refused():
-    with pytest.raises(ValueError, match=r"shape \(1, 3\), where \(n, 20\)"):
+    with pytest.raises(ValueError, match=rf"shape \(1, 3\), where \(n, {WIDE}\)"):
         shipped().estimator.predict_proba(np.zeros((1, 3)))
 
 

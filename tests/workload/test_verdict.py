@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,11 +12,15 @@ from hypothesis import strategies as st
 
 from tests.examples import examples
 from tests.workload.traces import fixed, nothing, sure_of, training
-from tiering.workload.classifier import Model
+from tiering.trace.program_evidence import ProgramEvidence
+from tiering.workload.classifier import Model, shipped
 from tiering.workload.explain import speaks_for
 from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.label import WORKLOADS
-from tiering.workload.verdict import BLOCK_ABOVE, FORECAST_ABOVE, SHOWN_ABOVE, classify
+from tiering.workload.thresholds import Thresholds
+from tiering.workload.verdict import BLOCK_ABOVE, classify
+
+FORECAST_ABOVE, SHOWN_ABOVE = Thresholds().forecast, Thresholds().shown
 
 
 def test_five_shuffled_epochs_are_re_read_heavy_for_a_reason():
@@ -33,9 +38,13 @@ def first_half_epoch():
 
 
 def test_the_first_half_epoch_of_a_training_run_is_known_for_what_it_may_be():
-    verdict = classify(first_half_epoch())
-    assert max(verdict.probabilities, key=verdict.probabilities.get) == "re-read-heavy"
-    assert verdict.probability > SHOWN_ABOVE
+    kinds = dict.fromkeys(("deep_learning", "accelerator", "sample_loader", "interpreter"), 1.0)
+    seen = ProgramEvidence(process_kinds=kinds, unnamed=0.0, alike=4, file_kinds={"image": 1.0}, class_folders=1.0)
+    unnamed, verdict = (classify(first_half_epoch().model_copy(update={"evidence": each})) for each in (None, seen))
+    for each in (unnamed, verdict):
+        assert max(each.probabilities, key=each.probabilities.get) == "re-read-heavy"
+    assert unnamed.probability > 0.8
+    assert verdict.probability > max(0.85, unnamed.probability)
     assert any("shuffled" in fact.text for fact in verdict.facts)
 
 
@@ -78,7 +87,25 @@ def test_below_the_threshold_there_is_no_verdict_but_the_two_likeliest():
     verdict = classify(training(), fixed(0.55, 0.05, 0.3, 0.1))
     assert verdict.workload == "inconclusive"
     assert verdict.probability == pytest.approx(0.55)
-    assert "re-read-heavy (55 %) and read-once (30 %)" in verdict.notes[-1]
+    assert "re-read-heavy (55 %) and read-once (30 %)" in verdict.notes[-2]
+
+
+def test_a_note_says_what_would_decide():
+    unsure = fixed(0.55, 0.0, 0.4, 0.05)
+    assert classify(once(), unsure).notes[-1] == (
+        "What would decide: record past the first epoch: from the second on, bytes are read again; or name the dataset "
+        "with --dataset, which shows how much of it is read; or record the program from its start (tiering trace), "
+        "which shows the libraries that it loads."
+    )
+    seen = once(coverage=0.4, evidence=ProgramEvidence(process_kinds={}, unnamed=1.0))
+    assert classify(seen, unsure).notes[-1] == (
+        "What would decide: record past the first epoch: from the second on, bytes are read again (so far it shows 40 % "
+        "of the dataset)."
+    )
+    writes = fixed(0.0, 0.5, 0.05, 0.45)
+    assert classify(once(evidence=seen.evidence), writes).notes[-1] == (
+        "What would decide: record until the run has written its results."
+    )
 
 
 def test_a_temperature_below_one_sharpens_and_keeps_the_order():
@@ -166,8 +193,9 @@ def test_any_trace_gets_a_verdict_that_adds_up(reread, write, order, files, cove
     assert set(verdict.probabilities) == set(WORKLOADS)
     assert sum(verdict.probabilities.values()) == pytest.approx(1)
     assert verdict.probability == max(verdict.probabilities.values())
-    assert verdict.workload == "inconclusive" or verdict.probability >= SHOWN_ABOVE
-    assert verdict.workload != "inconclusive" or verdict.probability < FORECAST_ABOVE
+    bounds = dataclasses.astuple(shipped().thresholds)
+    assert verdict.workload == "inconclusive" or verdict.probability >= min(bounds)
+    assert verdict.workload != "inconclusive" or verdict.probability < max(bounds)
     weights = [abs(fact.weight) for fact in verdict.facts]
     assert len(weights) <= 3
     assert weights == sorted(weights, reverse=True)

@@ -104,6 +104,8 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
         'to="zarr"': "--to zarr",
     },
     "remove": {"keys": "--keys", "purge": "--purge", "where": "--where"},
+    "model evaluate": {"own": "--add"},
+    "model train": {"own": "--add"},
     "trace": {'backend="strace"': "--backend strace"},
     "verify": {"decode": "--decode", "quick": "--quick"},
     "watch": {"dataset": "--dataset", "name": "--name", "seconds": "--for", "warm_maps": "--warm-maps"},

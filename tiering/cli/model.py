@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tiering.cli.choices import MOST_SEED
-from tiering.cli.output import JsonFlag, emit_json, note, out, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
 from tiering.cli.panels import INPUT, OUTPUT, WORK
-from tiering.cli.progress import progress
 from tiering.cli.verbs import Verbs
-from tiering.units import format_percent
+from tiering.units import counted, format_percent
+
+if TYPE_CHECKING:
+    from tiering.workload.training.corpus import Example
 
 model = Verbs(help="Train, evaluate and show the classifier of workloads.", no_args_is_help=True)
 
@@ -21,6 +24,15 @@ _Model = Annotated[
     Path | None,
     typer.Option(
         "--model", metavar="FILE", rich_help_panel=INPUT, help="Use this model instead of the one that ships."
+    ),
+]
+_Own = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--add",
+        metavar="DIR",
+        rich_help_panel=INPUT,
+        help="Your own traces: DIR/WORKLOAD/PROGRAM/TRACE. May be repeated.",
     ),
 ]
 _Seed = Annotated[
@@ -40,38 +52,90 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Model to write.")
     ],
+    add: _Own = None,
     seed: _Seed = 0,
 ) -> None:
-    """Train a model on generated and recorded traces, and cross-validate it. Takes a few minutes.
+    """Train a model on generated, recorded and your own traces, and cross-validate it. Takes several minutes.
 
-    The same seed and the same package versions give the same model, bit for bit.
+    The same seed, traces and package versions give the same model, bit for bit. --add takes traces in folders named by
+    their workload, such as DIR/re-read-heavy/PROGRAM/TRACE.
 
-    Example: `tiering model train -o mine.skops`
+    Example: `tiering model train --add traces/ -o mine.skops`
     """
     from tiering.workload.classifier import save_model
     from tiering.workload.training.train import train_model
 
-    with progress("training", "steps") as advance:
-        made = train_model(seed, progress=advance)
+    own = _own(add)
+    with status("Training"):
+        made = train_model(seed, own=own)
     save_model(made, output)
     note(f"Wrote {output}.")
     _show(made.figures)
 
 
 @model.command()
-def evaluate(seed: _Seed = 0, json: JsonFlag = False) -> None:
-    """Test how well the classifier judges programs that it was not trained on. Takes a few minutes.
+def evaluate(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="HTML file to write: reliability, and tables by family and kind.",
+        ),
+    ] = None,
+    add: _Own = None,
+    seed: _Seed = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Test how well the classifier judges programs that it was not trained on. Takes several minutes.
 
-    Example: `tiering model evaluate`
+    Example: `tiering model evaluate -o model.html`
     """
-    from tiering.workload.training.train import evaluate_model
+    from tiering.reporting.model_page import write_model_page
+    from tiering.workload.training import train
 
-    with progress("cross-validating", "steps") as advance:
-        figures = evaluate_model(seed, progress=advance)
+    own = _own(add)
+    with status("Cross-validating"):
+        found = train.evaluate(seed, own=own)
+    if output is not None:
+        write_model_page(found, output)
+        note(f"Wrote {output}.")
     if json:
-        emit_json(figures, "model-figures")
+        emit_json(found.figures, "model-figures")
     else:
-        _show(figures)
+        _show(found.figures)
+
+
+@model.command()
+def card(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Markdown file to write.")
+    ],
+    model: _Model = None,
+) -> None:
+    """Write the model card: what the model is for, how it was made, how well it does, and its limits.
+
+    Example: `tiering model card -o model.md`
+    """
+    from tiering.reporting.model_card import write_model_card
+    from tiering.workload.classifier import load_model
+
+    write_model_card(load_model(model), output)
+    note(f"Wrote {output}.")
+
+
+def _own(directories: list[Path] | None) -> list[Example]:
+    from tiering.workload.training.own_traces import own_examples
+
+    examples = [example for directory in directories or () for example in own_examples(directory)]
+    if examples:
+        whole = sum(example.part == "whole" for example in examples)
+        note(
+            f"{counted(whole, 'trace')} of your own, of {counted(len({each.family for each in examples}), 'program')}."
+        )
+    return examples
 
 
 @model.command()
@@ -89,28 +153,41 @@ def show(model: _Model = None, json: JsonFlag = False) -> None:
         _show(figures)
 
 
+#: Parts of recorded runs that are no shares of an epoch, in words.
+_CUT = {"attached": "from later to the end", "killed": "up to a kill"}
+
+
 def _show(figures: Mapping[str, float]) -> None:
     parts = [name.removeprefix("f1_") for name in figures if name.startswith("f1_")]
-    made = table("part seen", "macro F1", "plain rule", "with a verdict", "of these, right", title="Generated runs")
+    heads = ("part seen", "macro F1", "without names", "plain rule", "with a verdict", "of these, right")
+    made = table(*heads, title="Generated runs")
     for part in parts:
         shares = [format_percent(figures[f"{name}_{part}"], digits=3) for name in ("answered", "accuracy")]
-        made.add_row(_words(part), f"{figures[f'f1_{part}']:.3f}", f"{figures[f'rule_{part}']:.3f}", *shares)
+        # A model of before has no figures without names.
+        scores = [f"{figures.get(f'{name}_{part}', math.nan):.3f}" for name in ("f1", "bytes_f1", "rule")]
+        made.add_row(_words(part), *scores, *shares)
     out().show(made)
-    real = [part for part in parts if f"recorded_{part}" in figures]
-    if real:
-        names = ("recorded", "recorded_answered", "recorded_wrong", "recorded_rule_wrong")
-        made = table("part seen", "runs", "with a verdict", "wrong", "plain rule wrong", title="Recorded programs")
-        for part in real:
-            made.add_row(_words(part), *(f"{figures[f'{name}_{part}']:.0f}" for name in names))
-        out().print()
-        out().show(made)
+    for kind, title in (("recorded", "Recorded programs"), ("kind", "The same, held out by kind")):
+        real = [part for part in (*parts, *_CUT) if f"{kind}_{part}" in figures]
+        if real:
+            names = (kind, f"{kind}_answered", f"{kind}_wrong", f"{kind}_rule_wrong")
+            made = table("part seen", "runs", "with a verdict", "wrong", "plain rule wrong", title=title)
+            for part in real:
+                made.add_row(_words(part), *(f"{figures[f'{name}_{part}']:.0f}" for name in names))
+            out().print()
+            out().show(made)
     out().print()
-    out().say(
-        f"Verdicts on generated runs: {format_percent(figures['accuracy'], digits=3)} right, "
-        f"on {format_percent(figures['answered'], digits=3)}."
-    )
+    for kind, words in (("", "Verdicts on generated runs"), ("bytes_", "The same without names")):
+        if f"{kind}answered" in figures:
+            right, answered = (format_percent(figures[f"{kind}{name}"], digits=3) for name in ("accuracy", "answered"))
+            out().say(f"{words}: {right} right, on {answered}.")
+    if "misleading_answered" in figures:
+        out().say(
+            f"Runs that were made to mislead: {figures['misleading_answered']:.0f} verdicts, "
+            f"{figures['misleading_wrong']:.0f} wrong."
+        )
     out().say(f"Expected calibration error of forecasts: {figures['calibration_error']:.3f}")
 
 
 def _words(part: str) -> str:
-    return "whole run" if part == "whole" else f"{format_percent(float(part))} of the first epoch"
+    return ({"whole": "whole run"} | _CUT).get(part) or f"{format_percent(float(part))} of the first epoch"

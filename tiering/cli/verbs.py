@@ -45,6 +45,7 @@ LAST_LINES: Final = {
     "cache size": _NOTHING,
     "model train": _BEGINNING,
     "model evaluate": _NOTHING,
+    "model card": _BEGINNING,
     "model show": _NOTHING,
     "estimate": _NOTHING,
     "recommend": _NOTHING,

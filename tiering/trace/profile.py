@@ -19,6 +19,7 @@ from tiering.trace.file_totals import FileTally, file_figures
 from tiering.trace.hash_share import mixed
 from tiering.trace.intervals import Ranges, RangeUnion, length, over_groups
 from tiering.trace.overwrites import WHOLE, Accesses, ReadHistory
+from tiering.trace.program_evidence_tally import ProgramEvidenceTally, kinds_of
 from tiering.trace.program_files import FileMarks
 from tiering.trace.read_runs import ReadRuns
 from tiering.trace.readers import read_trace
@@ -78,6 +79,8 @@ def profile_trace(
     )
     seen = {"skipped_lines": trace.skipped_lines, "notes": trace.notes, "whole": trace.complete, "gaps": trace.gaps}
     seen |= {"calls_missing": trace.missing, "waiting": trace.waiting}
+    if profile.evidence is not None and (clients := {name for each in trace.damage for name in each.clients}):
+        seen["evidence"] = profile.evidence.with_clients(*kinds_of(clients))
     profile = profile.model_copy(update=seen | (_without_times(profile) if trace.untimed else {}))
     return trace.completeness.applied(profile, dataset_bytes)
 
@@ -86,7 +89,15 @@ def _without_times(profile: TraceProfile) -> dict[str, object]:
     """Drop the figures that need times. In such a trace, times are just line numbers."""
     found = profile.epochs_found
     epochs = found and found.model_copy(update={"period": None, "boundaries": []})
-    return {"untimed": True, "duration": None, "epochs_found": epochs, "write_bursts": None, "working_set": []}
+    evidence = profile.evidence and profile.evidence.without_times()
+    return {
+        "untimed": True,
+        "evidence": evidence,
+        "duration": None,
+        "epochs_found": epochs,
+        "write_bursts": None,
+        "working_set": [],
+    }
 
 
 def profile_events(
@@ -126,6 +137,7 @@ def profile_events(
     marks = FileMarks(dataset_root)
     span, history, runs, tally, visits = Span(), ReadHistory(), ReadRuns(), FileTally(), Visits()
     written, sample, bursts, sums, begun = RangeUnion(), BlockSample(), BurstFinder(), Sums(), DistinctCount()
+    evidence = ProgramEvidenceTally()
     excluded = excluded_read = sequential = 0
     for batch in batches:
         span.add(batch)
@@ -135,6 +147,7 @@ def profile_events(
         excluded += int(left_out["size"].sum())
         excluded_read += int(left_out.filter(pl.col("op") == "read")["size"].sum())
         data = marked.filter(~pl.col("noise"))
+        evidence.add(marked, data)
         if beside is not None:
             beside(batch, data)
         placed = data.filter(~IS_NOWHERE)
@@ -198,6 +211,7 @@ def profile_events(
         miss_ratio_curve=miss_ratio_curve(references),
         sample_rate=references.rate,
         range_rate=rate,
+        evidence=evidence.found(files),
     ).without_guesses()
 
 

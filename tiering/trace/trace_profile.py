@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.notebook import Shown, Summary, data_frame
 from tiering.trace.bursts import WriteBursts
+from tiering.trace.program_evidence import ProgramEvidence
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse_distance import CurvePoint, Passes
 from tiering.trace.waiting import Waiting
@@ -157,6 +158,9 @@ class TraceProfile(Shown, BaseModel):
         default=1.0, description="share of the blocks from which epochs, working set and curve were computed"
     )
     range_rate: float = Field(default=1.0, description="the same for distinct and re-read bytes; 1 is exact")
+    evidence: ProgramEvidence | None = Field(
+        default=None, description="who reads, by kinds of programs and files; null in profiles of before"
+    )
     waiting: Waiting | None = Field(
         default=None, description="where the processes of a watched job spend their time; null of other traces"
     )

@@ -19,6 +19,8 @@ NEAR = 0.05
 #: From these shares of the opened files on, files that no call touches show that calls were not traced. Some programs
 #: open files only to check that they exist, and one of a few outputs is often a lock.
 _UNTOUCHED, _UNTOUCHED_OUTPUTS = 0.1, 0.5
+#: Passes from which on the second epoch has clearly begun.
+_SECOND_PASS = 1.5
 #: From this share of the bytes on, it matters that the processes which moved them failed or were ended.
 _FAILED = 0.1
 
@@ -57,6 +59,25 @@ def unsupported(trace: TraceProfile, workload: Workload) -> str | None:
     if workload == "mixed" and gaps(trace):
         return "So far it is a mixture, which the rest of the run may tip to any side."
     return None
+
+
+def what_decides(trace: TraceProfile, best: Workload, second: Workload) -> str:
+    """Return what a user can do to decide between the two likeliest workloads, as a note."""
+    asked, told = {best, second}, []
+    if "re-read-heavy" in asked and (trace.epochs or 1.0) < _SECOND_PASS:
+        seen = "" if not trace.coverage else f" (so far it shows {percent(min(1.0, trace.coverage))} of the dataset)"
+        told.append(f"record past the first epoch: from the second on, bytes are read again{seen}")
+    elif "write-heavy" in asked:
+        told.append("record until the run has written its results")
+    else:
+        told.append("record a longer part of the run")
+    if trace.coverage is None and "re-read-heavy" in asked and trace.level in {"application", "file"}:
+        told.append("name the dataset with --dataset, which shows how much of it is read")
+    hides_programs = trace.evidence is None or trace.evidence.process_kinds is None
+    if hides_programs and trace.level in {"application", "file"}:
+        told.append("record the program from its start (tiering trace), which shows the libraries that it loads")
+    first, *others = told
+    return f"What would decide: {first}" + "".join(f"; or {each}" for each in others) + "."
 
 
 def too_little(trace: TraceProfile) -> str | None:

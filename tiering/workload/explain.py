@@ -150,6 +150,14 @@ def _size(words: str) -> Callable[[float], str]:
     return lambda value: words.format(format_bytes(10.0**value))
 
 
+def _by(what: str) -> Callable[[float], str]:
+    return _share(f"processes with {what} moved {{}} of the bytes", f"no process with {what} moved data")
+
+
+def _in(what: str) -> Callable[[float], str]:
+    return _share(f"{{}} of the bytes read lie in {what}", f"nothing is read from {what}")
+
+
 def _number(words: str) -> Callable[[float], str]:
     return lambda value: words.format(format_number(value))
 
@@ -186,4 +194,46 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "unrepeated": lambda value: (
         "reads repeat less often than random reads would, as in an epoch" if value > 0 else "reads repeat"
     ),
+    "framework": _by("a deep learning framework"),
+    "inference_engine": _by("an inference engine"),
+    "accelerator": _by("a library of an accelerator"),
+    "image_decoder": _by("an image decoder"),
+    "sample_loader": _by("a library that loads samples"),
+    "data_tools": _by("a library for tables or arrays"),
+    "databases": _by("a database or key-value store"),
+    "serving": _by("a server of web pages or files"),
+    "copying": _by("an archiver, copier or backup program"),
+    "scanning": _by("a program that searches or checks files"),
+    "compiling": _by("a compiler"),
+    "media_tools": _by("a program or library for audio and video"),
+    "parallel_computing": _by("a library of parallel computing"),
+    "interpreted": _by("an interpreter"),
+    "logging": _by("a logger"),
+    "unnamed_programs": lambda value: f"processes of no known kind moved {percent(value)} of the bytes",
+    "readers_alike": lambda value: (
+        "one process reads at a time" if value == 0 else f"{2**value:.3g} processes read alike at the same time"
+    ),
+    "image_files": _in("images"),
+    "archive_files": _in("archives or disk images"),
+    "record_files": _in("files of records"),
+    "table_files": _in("tables"),
+    "text_files": _in("text files or documents"),
+    "database_files": _in("files of databases"),
+    "media_files": _in("audio or video files"),
+    "class_folders": _share("{} of the files read lie in folders of one kind, side by side", "no folders are alike"),
+    "alike_names": _share("{} of the files read have the same name but for digits"),
+    "largest_file": _share("{} of the bytes read lie in one file"),
+    "checkpoint_share": _share("{} of the bytes written are named like checkpoints", "no checkpoint was written"),
+    "checkpoints": lambda value: (
+        f"{2**value - 1:.3g} checkpoints were written" if value else "no checkpoint was written"
+    ),
+    "renamed_share": _share("{} of the outputs are renamed into place", "no output is renamed into place"),
+    "training_split": _share("{} of the bytes read belong to a training split", "nothing is read of a training split"),
+    "validation_split": _share("{} of the bytes read belong to a validation split", "no validation split is read"),
+    "validation_between": lambda value: (
+        "a validation split is read in between" if value else "no validation split is read in between"
+    ),
+    "burst_spread": _number("bursts of reads differ in size by {} times their mean"),
+    "interval_spread": _number("the times between bursts of reads differ by {} times their mean"),
+    "idle_share": _share("{} of the time lies between bursts of reads"),
 }

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tiering.trace.program_evidence import ProgramEvidence
 from tiering.workload.label import Workload, label
 
 if TYPE_CHECKING:
     from tiering.trace.trace_profile import TraceProfile
 
-#: Names of the features, in the order of the vector.
-FEATURE_NAMES: tuple[str, ...] = (
+#: Names of the features that describe what is read and written.
+BYTE_FEATURES: tuple[str, ...] = (
     "reread_share",
     "write_share",
     "shared_share",
@@ -37,6 +38,60 @@ FEATURE_NAMES: tuple[str, ...] = (
     "unrepeated",
 )
 
+#: Features that describe who reads (tiering.trace.program_evidence), with the kinds of programs and libraries of each.
+#: Kinds that mean much the same count together, so that a name missing in the table matters less.
+PROCESS_FEATURES: dict[str, tuple[str, ...]] = {
+    "framework": ("deep_learning",),
+    "inference_engine": ("inference",),
+    "accelerator": ("accelerator",),
+    "image_decoder": ("image_decoder",),
+    "sample_loader": ("sample_loader",),
+    "data_tools": ("table", "array"),
+    "databases": ("database", "key_value"),
+    "serving": ("web_server", "file_server"),
+    "copying": ("archive", "copy", "backup"),
+    "scanning": ("scanner", "version_control"),
+    "compiling": ("compiler",),
+    "media_tools": ("media",),
+    "parallel_computing": ("mpi",),
+    "interpreted": ("interpreter",),
+    "logging": ("log",),
+}
+
+#: The same for kinds of files.
+FILE_FEATURES: dict[str, tuple[str, ...]] = {
+    "image_files": ("image",),
+    "archive_files": ("archive", "image_of_disk"),
+    "record_files": ("records",),
+    "table_files": ("table",),
+    "text_files": ("text", "document"),
+    "database_files": ("database",),
+    "media_files": ("media",),
+}
+
+#: All features that need evidence.
+EVIDENCE_FEATURES: tuple[str, ...] = (
+    *PROCESS_FEATURES,
+    "unnamed_programs",
+    "readers_alike",
+    *FILE_FEATURES,
+    "class_folders",
+    "alike_names",
+    "largest_file",
+    "checkpoint_share",
+    "checkpoints",
+    "renamed_share",
+    "training_split",
+    "validation_split",
+    "validation_between",
+    "burst_spread",
+    "interval_spread",
+    "idle_share",
+)
+
+#: Names of the features, in the order of the vector.
+FEATURE_NAMES: tuple[str, ...] = (*BYTE_FEATURES, *EVIDENCE_FEATURES)
+
 #: How often a run may touch a mapping: the number of epochs of a long training.
 _TOUCHES = 100
 
@@ -48,7 +103,8 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
     traced opens, everything about reads without reads, and everything about the positions of reads if they are unknown.
     file_size, read_size and write_size are log10 of bytes. mapped_share is mapped / (mapped + moved) bytes. unrepeated
     is the share of the bytes read that uniform draws with replacement would have read again by now, minus the actual
-    share: it is above 0 if each byte is drawn once, as in an epoch. The others are those of TraceProfile.
+    share: it is above 0 if each byte is drawn once, as in an epoch. Evidence of who reads is NaN where the trace shows
+    none. The others are those of TraceProfile.
     """
     moved = trace.bytes_read + trace.bytes_written
     opened, read = bool(trace.opens), trace.bytes_read > 0
@@ -81,7 +137,37 @@ def features(trace: TraceProfile) -> npt.NDArray[np.float64]:
         "file_coverage": (trace.file_coverage or math.nan) if placed else math.nan,
         "unrepeated": _unrepeated(trace) if placed else math.nan,
     }
+    values |= _evidence_features(trace.evidence or ProgramEvidence())
     return np.array([math.nan if (value := values[name]) is None else value for name in FEATURE_NAMES])
+
+
+def _evidence_features(found: ProgramEvidence) -> dict[str, float]:
+    """Return the EVIDENCE_FEATURES. A kind of library that no process has is 0; without knowledge of any, it is NaN."""
+    values = {
+        "unnamed_programs": _known(found.unnamed),
+        # log2, since the second worker tells more than the ninth
+        "readers_alike": math.nan if found.alike is None else math.log2(max(1, found.alike)),
+        "class_folders": _known(found.class_folders),
+        "alike_names": _known(found.alike_names),
+        "largest_file": _known(found.largest_file),
+        "checkpoint_share": _known(found.checkpoint_share),
+        "checkpoints": math.nan if found.checkpoints is None else math.log2(1 + found.checkpoints),
+        "renamed_share": _known(found.renamed_share),
+        "training_split": math.nan if found.splits is None else found.splits.get("training", 0.0),
+        "validation_split": math.nan if found.splits is None else found.splits.get("validation", 0.0),
+        "validation_between": _known(found.validation_between),
+        "burst_spread": _known(found.burst_spread),
+        "interval_spread": _known(found.interval_spread),
+        "idle_share": _known(found.idle_share),
+    }
+    for table, kinds in ((PROCESS_FEATURES, found.process_kinds), (FILE_FEATURES, found.file_kinds)):
+        for name, counted in table.items():
+            values[name] = math.nan if kinds is None else max(kinds.get(kind, 0.0) for kind in counted)
+    return values
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def possible_labels(trace: TraceProfile) -> list[Workload]:

@@ -12,26 +12,20 @@ from tiering.notebook import Shown, Summary, data_frame
 from tiering.trace.trace_profile import TraceProfile
 from tiering.units import format_bytes, format_number, format_percent
 from tiering.workload.classifier import Model, shipped
-from tiering.workload.doubt import gaps, near, too_little, unplaced, unsupported
+from tiering.workload.doubt import gaps, near, too_little, unplaced, unsupported, what_decides
 from tiering.workload.explain import Fact, defined_facts, facts, percent
 from tiering.workload.features import features, mapping_decides
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload, label
+from tiering.workload.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import polars as pl
 
-#: Below this probability the verdict is "inconclusive". It applies to forecasts beyond what the trace shows, and to
-#: read-once: until something is read twice, every run looks like a single pass.
-FORECAST_ABOVE = 0.95
-
-#: The lower bound if the definition, applied to the trace, already gives the same re-read-heavy, write-heavy or mixed.
-SHOWN_ABOVE = 0.85
-
-#: The same for an agreeing trace of a block device. It was chosen with two published block traces, web search and a
-#: virtual machine, so these two do not test it.
+#: The threshold of an agreeing trace of a block device. No model learns from such traces: this was chosen by hand, with
+#: two published ones, web search and a virtual machine, so these two do not test it.
 BLOCK_ABOVE = 0.7
 
-#: The highest probability if most accesses went through mappings, which tracers do not see.
+#: The highest probability if most accesses went through mappings, which tracers do not see: too low for a verdict.
 MAPPED_CAP = 0.75
 
 #: The highest probability below the page cache, which serves repeated reads invisibly.
@@ -104,7 +98,8 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
     # Reading the model that ships takes longer than the verdict.
     chosen = None if decided else model or shipped()
     vector = features(trace)
-    found = judge(trace, _as_defined(trace) if chosen is None else chosen.probabilities(vector[None, :])[0])
+    forecast = _as_defined(trace) if chosen is None else chosen.probabilities(vector[None, :])[0]
+    found = judge(trace, forecast, Thresholds() if chosen is None else chosen.thresholds)
     best, sure, chances_of = found.best, found.sure, found.chances
     notes = _limits(trace)
     if found.lacking is not None:
@@ -113,8 +108,9 @@ def classify(trace: TraceProfile, model: Model | None = None) -> Verdict:
         second = int(np.argsort(chances_of)[-2])
         notes.append(
             f"The likeliest are {WORKLOADS[best]} ({percent(sure)}) and {WORKLOADS[second]} "
-            f"({percent(float(chances_of[second]))}); a longer trace, or the dataset's size, may decide."
+            f"({percent(float(chances_of[second]))})."
         )
+        notes.append(what_decides(trace, WORKLOADS[best], WORKLOADS[second]))
     elif WORKLOADS[best] == "re-read-heavy" and trace.reread_share <= MAJORITY:
         notes.append(_unfinished(trace))
     elif WORKLOADS[best] == "read-once":
@@ -151,14 +147,14 @@ class Judgement(NamedTuple):
     lacking: str | None
 
 
-def judge(trace: TraceProfile, forecast: npt.NDArray[np.float64]) -> Judgement:
+def judge(trace: TraceProfile, forecast: npt.NDArray[np.float64], thresholds: Thresholds) -> Judgement:
     """Judge a trace that allows it. forecast: a model's probability of each workload, float64 (4,)."""
     chances = _capped(_chances(trace, forecast), _cap(trace))
     best = int(chances.argmax())
     sure = float(chances[best])
     few = trace.reads + trace.writes < FEW_CALLS and not is_decided(trace)
     lacking = unsupported(trace, WORKLOADS[best])
-    conclusive = sure >= _threshold(trace, WORKLOADS[best]) and lacking is None and not few
+    conclusive = sure >= _threshold(trace, WORKLOADS[best], thresholds) and lacking is None and not few
     return Judgement(chances, best, sure, conclusive, lacking)
 
 
@@ -175,15 +171,26 @@ def _chances(trace: TraceProfile, forecast: npt.NDArray[np.float64]) -> npt.NDAr
     return np.asarray((forecast + _as_defined(trace)) / 2, np.float64)
 
 
-def _threshold(trace: TraceProfile, forecast: Workload) -> float:
-    if label(trace.bytes_read, trace.bytes_written, trace.bytes_reread) != forecast:
-        return FORECAST_ABOVE
+def _threshold(trace: TraceProfile, forecast: Workload, thresholds: Thresholds) -> float:
+    if _is_mapped(trace):
+        return 1.0
     if trace.level == "block":
-        return BLOCK_ABOVE
+        return BLOCK_ABOVE if _shows(trace, forecast) else 1.0
+    return float(getattr(thresholds, ground(trace, forecast)))
+
+
+def ground(trace: TraceProfile, forecast: Workload) -> Literal["forecast", "shown", "mixed"]:
+    """Return which of the Thresholds applies: less is asked of a forecast that the trace already shows."""
+    if not _shows(trace, forecast) or forecast == "read-once":
+        return "forecast"
     # A run may first write the data that it then reads over and over.
-    doubtful = forecast != "re-read-heavy" and bool(gaps(trace) or mapping_decides(trace))
-    doubtful |= forecast == "read-once"
-    return FORECAST_ABOVE if doubtful else SHOWN_ABOVE
+    if forecast != "re-read-heavy" and (gaps(trace) or mapping_decides(trace)):
+        return "forecast"
+    return "mixed" if forecast == "mixed" else "shown"
+
+
+def _shows(trace: TraceProfile, forecast: Workload) -> bool:
+    return label(trace.bytes_read, trace.bytes_written, trace.bytes_reread) == forecast
 
 
 def moves_data(trace: TraceProfile) -> bool:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.workload.label import WORKLOADS
-from tiering.workload.training.corpus import FAMILIES, examples, rows, whole_run
+from tiering.workload.training.corpus import FAMILIES, MISLEADING, examples, examples_of_run, rows, whole_run
+from tiering.workload.verdict import classify
 
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
@@ -87,3 +88,27 @@ def test_interleaving_keeps_the_order_of_each_piece():
     for pid in range(3):
         assert merged["offset"][merged["pid"] == pid].tolist() == list(range(50))
     assert (np.diff(merged["pid"]) != 0).sum() > 30
+
+
+def test_no_new_run_that_was_made_to_mislead_gets_a_confident_wrong_verdict():
+    """An archiver that imports a framework, an inference server, training without one, a search, a preparation."""
+    found = [
+        (example, classify(example.trace))
+        for number in (number for number, family in enumerate(FAMILIES) if family.name in MISLEADING)
+        for index in range(2)
+        for example in examples_of_run(31, number, index, (0.1, 0.5), 0.3)
+    ]
+    assert {example.family for example, _ in found} == MISLEADING
+    wrong = [(each.family, each.part, verdict.workload) for each, verdict in found if verdict.workload != each.workload]
+    assert [each for each in wrong if each[2] != "inconclusive"] == []
+
+
+def test_surroundings_mislead_and_are_missing_but_mostly_fit():
+    runs = [
+        example for number in range(4) for index in range(6) for example in examples_of_run(5, number, index, (), 0.2)
+    ]
+    kinds = [example.trace.evidence.process_kinds for example in runs]
+    hidden, seen = [each for each in kinds if each is None], [each for each in kinds if each is not None]
+    assert 0 < len(hidden) < len(runs) / 2
+    framework = sum("deep_learning" in each for each in seen)
+    assert len(seen) / 2 < framework < len(seen)

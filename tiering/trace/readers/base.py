@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ Level = Literal["application", "file", "object", "block"]
 
 
 _BLOCK = 1 << 20
+#: Most names of clients that are kept, and their most characters.
+_MOST_CLIENTS, _LONGEST_CLIENT = 1000, 200
 #: B. No request moves more, no file or device is larger, and no address space is wider. Sums of them fit in 64 bits.
 _MOST_MOVED, _FURTHEST, _WIDEST = 1 << 40, 1 << 61, 1 << 47
 #: B. No tracer writes longer lines, so a file with a longer one has another format.
@@ -35,7 +37,8 @@ class Damage:
     was killed by SIGINT"; they override complete. missing: calls that move data are known to be missing. failed:
     processes, by number, that ended with another status than 0 or were ended by a signal, and how. untimed: the trace
     has no times. waiting: where the processes of a watched job spent their time. completeness: what its sources
-    showed. torn: the last block ends with an unfinished line. size, taken: bytes of the file, and those read so far.
+    showed. torn: the last block ends with an unfinished line. clients: names of programs that asked for data, where the
+    trace does not show what they execute: user agents, command names. size, taken: bytes of the file, and those read.
     """
 
     path: Path
@@ -51,6 +54,7 @@ class Damage:
     waiting: Waiting | None = field(default=None, init=False)
     completeness: Completeness = field(default=Completeness(), init=False)
     torn: bool = field(default=False, init=False)
+    clients: set[str] = field(default_factory=set, init=False)
     size: int = field(default=0, init=False)
     taken: int = field(default=0, init=False)
 
@@ -61,6 +65,12 @@ class Damage:
     def reached(self, position: int) -> None:
         """Note how many bytes of the file were read."""
         self.taken = position
+
+    def met(self, clients: Iterable[object]) -> None:
+        """Remember names of clients, up to a bound."""
+        for client in clients:
+            if len(self.clients) < _MOST_CLIENTS and isinstance(client, str) and client not in {"", "-"}:
+                self.clients.add(client[:_LONGEST_CLIENT])
 
     def is_torn(self, number: int, last: int) -> bool:
         """Return whether a line is unfinished. last: the number of the last line of its block."""

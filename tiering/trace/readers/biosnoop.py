@@ -51,6 +51,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
                 action="Record with bcc's biosnoop (biosnoop-bpfcc), or with blktrace.",
             )
         table = matched(number, block, _LINE, rf"{_HEADER}|^\s*$|^Tracing ", damage, "biosnoop's")
+        damage.met(table["comm"].unique())
         kind = pl.col("kind")
         op = (
             pl.when(kind.str.contains("[DN]"))

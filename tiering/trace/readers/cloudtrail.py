@@ -62,6 +62,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     requests, rows = objects.Requests(), list[tuple[object, ...]]()
     for number, record in enumerate(_records(path, damage), 1):
         try:
+            damage.met([record.get("userAgent")])
             rows += _row(record)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             damage.at(number, f"{type(error).__name__}: {error}", expected="a data event of S3", unit="record")

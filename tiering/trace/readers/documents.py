@@ -35,6 +35,8 @@ def read_requests(
     requests, batch = Requests(), list[tuple[object, ...]]()
     for number, document in found:
         try:
+            properties = document.get("properties") or {}
+            damage.met([document.get("userAgent"), properties.get("userAgentHeader")])
             batch += rows(document)
         except _ODD as error:
             damage.at(number, f"{type(error).__name__}: {error}", expected=expected)

@@ -54,6 +54,8 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         bad = table.select(wrong.fill_null(value=True)).to_series()
         if bad.any():
             report(bad, block, damage, "a usage log of Cloud Storage", shape.header)
+        if "cs_user_agent" in names:
+            damage.met(table["cs_user_agent"].unique())
         yield requests.events(_requests(table.filter(~bad)))
     requests.note(damage)
 

@@ -15,6 +15,7 @@ from tiering.trace.readers.tables import like
 _LINE = (
     r"^(?P<owner>\S+) (?P<bucket>\S+) \[(?P<time>[^\]]+)\] (?P<client>\S+) (?P<requester>\S+) \S+ (?P<operation>\S+) "
     r'(?P<key>\S+) (?:"[^"]*"|-) (?P<status>\d{3}|-) \S+ (?P<sent>\d+|-) (?P<size>\d+|-) (?P<took>\d+|-)'
+    r'(?: \S+ (?:"[^"]*"|-) "(?P<agent>[^"]*)")?'
 )
 _TEXT = re.compile(_LINE)
 _BLOCK = 1 << 22
@@ -58,6 +59,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
         bad = table["time"].is_null() & (lines.str.strip_chars().str.len_bytes() > 0)
         for row in bad.arg_true().to_list():
             damage.at(number + row, repr(lines[row][:80]), expected="a line of an S3 server access log")
+        damage.met(table["agent"].unique())
         yield requests.events(_requests(table))
     requests.note(damage)
 
