@@ -211,7 +211,9 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "logging": _by("a logger"),
     "unnamed_programs": lambda value: f"processes of no known kind moved {percent(value)} of the bytes",
     "readers_alike": lambda value: (
-        "one process reads at a time" if value == 0 else f"{2**value:.3g} processes read alike at the same time"
+        "one process reads at a time"
+        if value == 0
+        else f"{format_number(2**value)} processes read alike at the same time"
     ),
     "image_files": _in("images"),
     "archive_files": _in("archives or disk images"),
@@ -225,7 +227,7 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "largest_file": _share("{} of the bytes read lie in one file"),
     "checkpoint_share": _share("{} of the bytes written are named like checkpoints", "no checkpoint was written"),
     "checkpoints": lambda value: (
-        f"{2**value - 1:.3g} checkpoints were written" if value else "no checkpoint was written"
+        f"{format_number(2**value - 1)} checkpoints were written" if value else "no checkpoint was written"
     ),
     "renamed_share": _share("{} of the outputs are renamed into place", "no output is renamed into place"),
     "training_split": _share("{} of the bytes read belong to a training split", "nothing is read of a training split"),
