@@ -92,12 +92,15 @@ jpeg:
 	  && apt-get update -q && apt-get install -y -q gcc libc6-dev libjpeg-dev; } && $(HAS_JPEG) \
 	  || { echo "The tests need a C compiler and libjpeg-turbo (Debian: apt install gcc libc6-dev libjpeg-dev)." >&2; exit 4; }
 
-# The tests move files with rsync and rclone, open reports in Chromium with axe-core, and speak to Azurite; npm brings
-# the last two.
+# The tests move files with rsync and rclone, type into zsh and fish, open reports in Chromium with axe-core, and speak
+# to Azurite; npm brings the last two.
 $(VENV)/.dev: pyproject.toml $(EXTENSION) | $(VENV)/bin/python strace jpeg
 	@command -v rsync >/dev/null && command -v rclone >/dev/null || { [ $$(id -u) = 0 ] \
 	  && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q rsync rclone; } \
 	  || { echo "The tests need rsync and rclone: install them (Debian: apt install rsync rclone)." >&2; exit 4; }
+	@command -v zsh >/dev/null && command -v fish >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -q && apt-get install -y -q --no-install-recommends zsh fish; } \
+	  || { echo "The tests need zsh and fish: install them (Debian: apt install zsh fish)." >&2; exit 4; }
 	@command -v chromium >/dev/null || { [ $$(id -u) = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core; } \
 	  || { echo "The tests need chromium: install it (Debian: apt install chromium)." >&2; exit 4; }

@@ -265,10 +265,24 @@ def on_terminal(*words: object, width: int, environment: dict[str, str] | None =
 
     A line is what the program wrote between two line ends, without what it wrote over (a progress line) and colours.
     """
+    code, text = _on_terminal(words, width, environment or {})
+    text = re.sub(r"\x1b\[\?25[lh]", "", text)
+    text = re.sub(r"[^\n]*\n(?:\r)?\x1b\[1A", "", text)
+    lines = [re.split(r"\x1b\[2K|\r", line)[-1] for line in text.split("\n")]
+    return code, [re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line) for line in lines]
+
+
+def written_on_terminal(*words: object, width: int) -> str:
+    """Run a command in a terminal of that width; return all that it wrote, also what it wrote over, a line for each."""
+    _, text = _on_terminal(words, width, {})
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", re.sub(r"\x1b\[2K|\r", "\n", text))
+
+
+def _on_terminal(words: tuple[object, ...], width: int, environment: dict[str, str]) -> tuple[int, str]:
     program = _IDLE.pop() if _IDLE else _started()
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
-    env = os.environ | {"TERM": "xterm", "NO_COLOR": "1"} | (environment or {})
+    env = os.environ | {"TERM": "xterm", "NO_COLOR": "1"} | environment
     env.pop("COLUMNS", None)
     program.begin([*map(str, words)], env, Path.cwd(), [theirs, theirs, theirs], own_session=True, user=None)
     os.close(theirs)
@@ -279,8 +293,4 @@ def on_terminal(*words: object, width: int, environment: dict[str, str] | None =
     os.close(ours)
     code = program.end(60)
     _IDLE.append(program)
-    text = b"".join(parts).decode().replace("\r\n", "\n")
-    text = re.sub(r"\x1b\[\?25[lh]", "", text)
-    text = re.sub(r"[^\n]*\n(?:\r)?\x1b\[1A", "", text)
-    lines = [re.split(r"\x1b\[2K|\r", line)[-1] for line in text.split("\n")]
-    return code, [re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line) for line in lines]
+    return code, b"".join(parts).decode().replace("\r\n", "\n")

@@ -17,10 +17,20 @@ TieringError                (exit code 1 is not an error: `verify` found damage)
 from __future__ import annotations
 
 import errno
+import re
 import shlex
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from tiering.text import display, shown, without_secrets
+
+#: What is found where nothing was given, or more than one thing.
+_NOTHING: Final = ("none", "nothing", "neither")
+_TOO_MANY: Final = ("both", "all")
+#: Values that may be given, and a value that was.
+_LIMIT: Final = re.compile(
+    r"(above|at least|at most|from|one of|auto|letters|HxW|a share|a time)\b|\d\S*( \w+)? to |\w+( or \w+)+$"
+)
+_VALUE: Final = re.compile(r"-?[\d.]|'|nan|inf|\w+$")
 
 
 class TieringError(Exception):
@@ -41,8 +51,28 @@ class TieringError(Exception):
     def __init__(self, where: str, *, expected: str = "", found: str, action: str = "") -> None:
         where, expected, found, action = map(without_secrets, (where, expected, found, action))
         self.where, self.expected, self.found, self.action = where, expected, found, action
-        problem = f"expected {expected}, found {found}" if expected else found
-        super().__init__(shown(" ".join(part for part in (f"{where}: {problem}.", action) if part)))
+        super().__init__(shown(" ".join(part for part in (f"{self._problem()}.", action) if part)))
+
+    def _problem(self) -> str:
+        """Return what is wrong, as one would say it: "expected X, found Y" where both are things."""
+        where, expected, found = self.where, self.expected, self.found
+        if expected and found == where:
+            return f"{where} is not {expected}"
+        return f"{where}: {self._said(where, expected, found)}"
+
+    def _said(self, where: str, expected: str, found: str) -> str:
+        if not expected or found.startswith("no such "):
+            return found
+        absent = found.lower().startswith("no module")
+        if absent or (self.exit_code == UsageError.exit_code and found in _NOTHING):
+            return f"needs {expected}{', which is not installed' * absent}"
+        if found in _TOO_MANY:
+            return f"takes {expected}, not {found}"
+        if where.startswith("--") and where.rpartition(" ")[2] == found.strip("'"):
+            return f"must be {expected}"
+        if _LIMIT.match(expected) and _VALUE.match(found):
+            return f"must be {expected}, not {found}"
+        return f"expected {expected}, found {found}"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel between processes with all four parts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from fractions import Fraction
 from math import floor, isfinite, log10
 from typing import Final
@@ -130,6 +131,16 @@ def format_rate(rate: float) -> str:
 def format_count(count: float) -> str:
     """Write a whole number with thousands separators: 60000 -> "60,000"."""
     return f"{round(count):,}"
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """Write a number with at most `digits` significant digits, and all those before the point.
+
+    Example:
+        >>> format_number(3450.4), format_number(0.04567), format_number(2.0), format_number(1e6)
+        ('3,450', '0.0457', '2', '1,000,000')
+    """
+    return f"{Decimal(_significant(value, digits)):,}" if isfinite(value) else f"{value}"
 
 
 def counted(count: int, noun: str) -> str:

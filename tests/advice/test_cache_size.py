@@ -105,7 +105,7 @@ def test_curves_without_a_knee_say_so():
     assert "no knee" in straight.reason
     once = sizes_for_trace([point(size, 0.0, 0.0) for size in (1, 1000)], NVME)
     assert once.steps[once.knee].cache_bytes == 0
-    with pytest.raises(UsageError, match="no read in it"):
+    with pytest.raises(UsageError, match="no read to cache"):
         sizes_for_trace([], NVME)
 
 

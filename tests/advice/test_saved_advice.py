@@ -51,7 +51,7 @@ def test_secrets_of_a_command_are_not_saved(profile):
 def test_a_file_that_is_something_else_is_named(profile, tmp_path):
     path = tmp_path / "advice.json"
     path.write_text(json.dumps({"format": "tiering-advice", "format_version": 2}))
-    with pytest.raises(ProfileError, match="advice saved by tiering recommend -o"):
+    with pytest.raises(ProfileError, match="not advice that tiering recommend -o saved"):
         read_advice(path)
     tiering.write_profile(profile, tmp_path / "profile.json")
     assert not is_advice(tmp_path / "profile.json")

@@ -549,7 +549,7 @@ def test_the_commands_fill_list_verify_and_clear_a_cache(lmdb, tmp_path, program
     assert served(store) == plain(lmdb)
     busy = program("cache", "clear", "--cache-dir", cache)
     assert busy.returncode == 2
-    assert "in use" in busy.stderr
+    assert "a process is using it" in busy.stderr
     store.close()
     assert program("cache", "clear", lmdb, "--cache-dir", cache).returncode == 0
     assert not list((cache / "extents").iterdir())

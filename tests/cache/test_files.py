@@ -226,7 +226,7 @@ def test_a_dataset_with_a_damaged_file_is_cached_again(lmdb, tmp_path, name, kin
 def test_a_directory_with_a_damaged_marker_is_not_a_cache(lmdb, tmp_path, text):
     fill(lmdb, tmp_path / "cache")
     (tmp_path / "cache" / "tiering-cache.json").write_text(text)
-    with pytest.raises(UsageError, match="expected a cache directory"):
+    with pytest.raises(UsageError, match="needs a cache directory"):
         care.cache_info(tmp_path / "cache")
     fill(lmdb, tmp_path / "cache")
     assert len(care.cache_info(tmp_path / "cache").datasets) == 1

@@ -56,13 +56,13 @@ def test_ready_batches_are_measured_beside_the_folders(photos, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--images", "224px"), "--images: expected HxW"),
-        (("--emulate", "tpu"), "--emulate: expected one of resnet50-h100, resnet50-a100"),
-        (("--emulate", "h100", "--step", "1s"), "expected one of --emulate, --samples-per-second and --step, found 2"),
-        (("--samples-per-second", "0"), "--samples-per-second: expected above 0, found 0"),
-        (("--step", "soon"), "expected a duration"),
-        (("--tier", "nvme"), "--tier: expected --emulate, --samples-per-second or --step beside it"),
-        (("--step", "1ms", "--tier", "attic"), "--tier: expected one of dram, nvme"),
+        (("--images", "224px"), "--images: must be HxW"),
+        (("--emulate", "tpu"), "--emulate: must be one of resnet50-h100, resnet50-a100"),
+        (("--emulate", "h100", "--step", "1s"), "takes one of --emulate, --samples-per-second and --step, not both"),
+        (("--samples-per-second", "0"), "--samples-per-second: must be above 0, not 0"),
+        (("--step", "soon"), "is not a duration"),
+        (("--tier", "nvme"), "--tier: needs --emulate, --samples-per-second or --step beside it"),
+        (("--step", "1ms", "--tier", "attic"), "--tier: must be one of dram, nvme"),
     ],
 )
 def test_what_cannot_be_emulated_is_one_clear_error(photos, words, message):

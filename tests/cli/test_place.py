@@ -90,18 +90,18 @@ def test_directories_move_as_one(tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["place", LOOP], 2, "expected at least one tier"),
-        (["place", LOOP, "--capacity", "tape=1TB"], 2, "expected one of nvme"),
-        (["place", LOOP, "--capacity", "hdd="], 2, "expected TIER or TIER=SIZE"),
+        (["place", LOOP], 2, "needs at least one tier"),
+        (["place", LOOP, "--capacity", "tape=1TB"], 2, "must be one of nvme"),
+        (["place", LOOP, "--capacity", "hdd="], 2, "must be TIER or TIER=SIZE"),
         (["place", LOOP, "--capacity", "hdd", "--capacity", "hdd=1TB"], 2, "that tier twice"),
         (["place", LOOP, "--capacity", "hdd=lots"], 2, "a size such as"),
         (["place", LOOP, "--capacity", "hdd=1MB"], 2, "hdd is short of"),
         (["place", "nowhere", "--capacity", "hdd"], 3, "nowhere"),
         (["place", FIXTURES / "traces/websearch.mqsim", "--capacity", "hdd"], 3, "block device"),
         (["place", LOOP, "--capacity", "hdd", "--what-if", "nowhere.toml"], 3, "nowhere.toml"),
-        (["cache", "size", LOOP, "--tier", "tape"], 2, "--tier: expected one of"),
-        (["cache", "size", LOOP, "--cache-tier", "tape"], 2, "--cache-tier: expected one of"),
-        (["cache", "size", FIXTURES / "traces/vpic.darshan"], 2, "no read in it"),
+        (["cache", "size", LOOP, "--tier", "tape"], 2, "--tier: must be one of"),
+        (["cache", "size", LOOP, "--cache-tier", "tape"], 2, "--cache-tier: must be one of"),
+        (["cache", "size", FIXTURES / "traces/vpic.darshan"], 2, "no read to cache"),
         (["cache", "size", "nowhere"], 3, "nowhere"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_plan_in_a_cloud_says_what_moving_costs():
     assert plan["tiers"][0]["moving_usd"] == 0
     unknown = json.loads(tiering(*words, "--json").stdout)["plan"]
     assert unknown["tiers"][0]["moving_usd"] == pytest.approx(unknown["tiers"][0]["files"] / 1000 * 0.005)
-    assert "--tier: expected one of" in tiering(*words, "--tier", "tape").stderr
+    assert "--tier: must be one of" in tiering(*words, "--tier", "tape").stderr
 
 
 @pytest.mark.parametrize("cloud", ["aws", "google", "azure"])

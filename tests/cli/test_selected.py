@@ -53,8 +53,8 @@ def test_bench_serves_what_is_selected(program, store, tmp_path, cache):
         (["--where", "label ="], "--where: expected a condition on samples"),
         (["--where", "size"], "values of type Int64"),
         (["--where", ""], "--where: expected a condition on samples"),
-        (["--split", "test"], "--split: expected one of train, val, found test"),
-        (["--split", "val", "--where", "size < 0"], "--where: expected a condition that holds for at least one sample"),
+        (["--split", "test"], "--split: must be one of train, val, not test"),
+        (["--split", "val", "--where", "size < 0"], "fits the condition"),
     ],
     ids=str,
 )

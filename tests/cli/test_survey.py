@@ -97,7 +97,7 @@ def test_each_job_has_its_own_runs(data, heat, tmp_path):
         assert done.exit_code == 0, done.stderr
         read.append(json.loads(done.stdout)["datasets"][0]["read_bytes"])
     assert [round(each / read[0] * 2) for each in read] == [2, 11, 15, 6, 4]
-    assert "expected a trace of the survey: heat.csv" in tiering(*words, "--runs-per-month", "none=3").stderr.replace(
+    assert "a trace of the survey: heat.csv" in tiering(*words, "--runs-per-month", "none=3").stderr.replace(
         f"{tmp_path}/", ""
     )
 
@@ -114,18 +114,22 @@ def test_what_if_compares_catalogs_for_datasets(data, heat, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["survey", "nowhere"], 3, "nowhere: expected a directory, found nothing there"),
+        (["survey", "nowhere"], 3, "nowhere: no such directory"),
         (["survey", TRACE], 3, "expected a directory, found a file"),
         (["survey", "s3://bucket/x"], 2, "directories of this machine"),
         (["survey", FIXTURES, "--trace", "nowhere"], 3, "nowhere"),
         (["survey", FIXTURES, "--trace", FIXTURES / "traces/websearch.mqsim"], 3, "block device"),
-        (["place", TRACE, TRACE, *TIERS], 2, "--by: expected --by dataset for several traces, DIR=NAME"),
-        (["place", TRACE, *TIERS, "--runs-per-month", "x=3"], 2, "--by: expected --by dataset"),
-        (["place", TRACE, *TIERS, "--by", "dataset"], 2, "expected --root DIR, or a survey"),
-        (["place", TRACE, *TIERS, "--tier", "/a=nfs"], 2, "--by: expected --by dataset"),
-        (["place", TRACE, *TIERS, "--tier", "=nfs"], 2, "expected TIER or NAME=TIER"),
+        (["place", TRACE, TRACE, *TIERS], 2, "--by: several traces, DIR=TIER and TRACE=COUNT need --by dataset"),
+        (["place", TRACE, *TIERS, "--runs-per-month", "x=3"], 2, "need --by dataset"),
+        (["place", TRACE, *TIERS, "--by", "dataset"], 2, "needs --root DIR, or a survey"),
+        (["place", TRACE, *TIERS, "--tier", "/a=nfs"], 2, "need --by dataset"),
+        (["place", TRACE, *TIERS, "--tier", "=nfs"], 2, "--tier =nfs: must be TIER or NAME=TIER"),
         (["place", TRACE, *TIERS, "--tier", "nfs", "--tier", "hdd"], 2, "that twice"),
-        (["place", TRACE, *TIERS, "--by", "dataset", "--root", FIXTURES, "--lists", "x"], 2, "--lists: expected a"),
+        (
+            ["place", TRACE, *TIERS, "--by", "dataset", "--root", FIXTURES, "--lists", "x"],
+            2,
+            "--lists: only a placement of files",
+        ),
     ],
 )
 def test_errors_are_one_line_with_the_promised_exit_code(words, code, said):

@@ -13,14 +13,8 @@ COMMANDS = {
     "recommend": ("recommend", FIXTURES / "images", "--epochs", "90", "--tier", "nfs"),
     "recommend --explain": ("recommend", FIXTURES / "images", "--epochs", "90", "--explain"),
     "cache size": ("cache", "size", FIXTURES / "profiles" / "worked_example.json"),
-    "tiers list": ("tiers", "list"),
-    "tiers show": ("tiers", "show", "object"),
-    "estimate": ("estimate", "--images", "1M", "--image-size", "110kB", "--epochs", "90"),
-    "classify": ("classify", FIXTURES / "traces" / "sqlite_log.strace"),
     "profile": ("profile", FIXTURES / "images"),
     "profile --trace": ("profile", "--trace", FIXTURES / "traces" / "fio-3.iolog"),
-    "survey": ("survey", FIXTURES),
-    "place": ("place", FIXTURES / "traces" / "train_loop.strace.gz", "--capacity", "nvme=2MB", "--capacity", "hdd=1TB"),
     "recommend --help": ("recommend", "--help"),
     "help": ("--help",),
 }
@@ -28,8 +22,6 @@ COMMANDS = {
 ANSWERS = {
     "recommend": "(?s)USD a.month",
     "cache size": "All of it, 4.59 PB",
-    "classify": "inconclusive|write-heavy",
-    "place": "on nvme and 7 files",
     "profile --trace": "Trace",
 }
 

@@ -170,7 +170,7 @@ def test_a_name_must_match_one_job(data, tmp_path):
     mark = f"mark-{os.getpid()}"
     done = warm.run("watch", "--name", mark, "-o", tmp_path / "trace.parquet")
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"--name: expected a process like '{mark}', found none" in done.stderr
+    assert f"--name: no process is like '{mark}'" in done.stderr
     with running(LOOP, data, 60, f"{mark}-a\x1b[2J") as first:
         done = warm.run("watch", "--name", mark, "--for", "0.6s", "-o", tmp_path / "trace.parquet")
         assert done.returncode == 0, done.stderr
@@ -187,12 +187,12 @@ def test_a_name_must_match_one_job(data, tmp_path):
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        ((), 2, "expected one of PID, --name PATTERN and -- COMMAND, found nothing"),
+        ((), 2, "needs one of PID, --name PATTERN and -- COMMAND"),
         ((1, "--name", "x"), 2, "found a job and --name"),
-        ((1 << 22,), 2, f"process {1 << 22}: expected a running process, found none"),
-        ((os.getpid(), "--for", "0"), 2, "--for: expected a time above 0"),
-        ((os.getpid(), "--for", "soon"), 2, "expected a duration such as 90s"),
-        ((os.getpid(), "-o", "{tmp}/none/trace.parquet"), 2, "expected a directory to write to"),
+        ((1 << 22,), 2, f"process {1 << 22}: there is no such process"),
+        ((os.getpid(), "--for", "0"), 2, "--for: must be a time above 0"),
+        ((os.getpid(), "--for", "soon"), 2, "is not a duration such as 90s"),
+        ((os.getpid(), "-o", "{tmp}/none/trace.parquet"), 2, "needs a directory to write to"),
         ((os.getpid(), "--dataset", "{tmp}/none"), 3, "{tmp}/none"),
         (("--", "no-such-program"), 2, "expected a command, found 'no-such-program'"),
     ],

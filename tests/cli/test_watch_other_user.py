@@ -85,7 +85,7 @@ def test_a_job_that_has_just_ended_is_one_line(place):
         # It has ended, but its parent has not asked for its status yet.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         line = error_line(warm.run("watch", process.pid, "-o", place / "trace", cwd=place, user=NOBODY), 2)
-        assert "found one that has ended" in line
+        assert "it has ended" in line
     assert os.listdir(place) == ["data"]
 
 

@@ -132,8 +132,8 @@ def test_where_files_are_only_counted_some_of_them_are_looked_up(tmp_path, s3, m
     if place == "bucket":
         upload(source, s3)
         source = s3
-    monkeypatch.setattr("tiering.dataset.profile.ALL_HEADERS", 50)
-    monkeypatch.setattr("tiering.dataset.profile.SAMPLED", 60)
+    monkeypatch.setattr("tiering.dataset.gathering.ALL_HEADERS", 50)
+    monkeypatch.setattr("tiering.dataset.gathering.SAMPLED", 60)
     # Each question to a bucket takes its time.
     for how, expected in (({}, 30), ({"probes": 40}, 20), ({"sample": 30}, 15))[2 * (place == "bucket") :]:
         profile = tiering.profile_dataset(source, **how)

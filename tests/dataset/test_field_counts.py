@@ -39,7 +39,7 @@ FOUND = {"mask": ("image", 30, "mask.png"), "txt": ("string", 15, "txt")}
 def test_a_profile_of_few_and_of_many_files_shows_the_same_fields(photos, monkeypatch):
     assert fields(tiering.profile_dataset(photos)) == FOUND
     assert fields(tiering.profile_dataset(photos, sample="all")) == FOUND
-    monkeypatch.setattr("tiering.dataset.profile.ALL_HEADERS", 5)
+    monkeypatch.setattr("tiering.dataset.gathering.ALL_HEADERS", 5)
     counted = tiering.profile_dataset(photos)
     assert fields(counted) == FOUND
     assert (counted.files, counted.account.field_files, counted.extensions) == (30, 45, {"jpg": 30})
@@ -108,7 +108,7 @@ def test_convert_takes_patterns_on_the_command_line_and_refuses_what_is_none(tmp
     assert "13 files met: 6 packed, 6 as their fields, 1 left out" in done.stdout
     assert list(tiering.open_store(tmp_path / "store").fields) == ["label", "mask"]
     for given, said in ((["mask"], "NAME=PATTERN"), ([f"a={pattern}", f"a={pattern}"], "NAME=PATTERN"),
-                        (["mask=x/{stem}.png"], "--field: expected files like x/{stem}.png")):  # fmt: skip
+                        (["mask=x/{stem}.png"], "--field: needs files like x/{stem}.png")):  # fmt: skip
         flags = [flag for each in given for flag in ("--field", each)]
         done = CliRunner().invoke(app, [*words[:2], str(tmp_path / "other"), *words[3:], *flags])
         assert done.exit_code in (2, 3)

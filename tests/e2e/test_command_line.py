@@ -38,7 +38,10 @@ def test_help_marks_what_is_required_in_words_alone_and_flags_have_no_type(monke
         said = CliRunner().invoke(app, [*verb.split(), "--help"]).output
         assert "*" not in said, verb
         assert "<bool>" not in said, verb
-    assert CliRunner().invoke(app, ["tiers", "show", "--help"]).output.count("[required]") == 1
+    said = CliRunner().invoke(app, ["cache", "warm", "--help"]).output
+    assert said.count("[required]") == 1
+    assert "[OPTIONS] DATASET" in said, "an argument that may be left out stands in brackets"
+    assert "[OPTIONS] [DATASET]" in CliRunner().invoke(app, ["profile", "--help"]).output
 
 
 def test_the_package_runs_as_a_module():

@@ -105,7 +105,7 @@ def test_an_unfinished_store_is_opened_by_no_verb(program, photos, tmp_path, ver
     more = [tmp_path / "out"] if verb == "export" else []
     done = program(verb, tmp_path / "store", *more)
     assert done.returncode == 3
-    assert "expected a finished store" in done.stderr.strip().splitlines()[-1]
+    assert "not a finished store" in done.stderr.strip().splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 

@@ -44,7 +44,7 @@ def test_a_user_without_home_and_name_converts_and_is_told_of_cache_dir(photos, 
     refused = as_user(54321, 54321, *run, "cache", "warm", store, "--cache-size", "8MB")
     assert refused.returncode == 2, refused.stderr
     last = refused.stderr.strip().splitlines()[-1]
-    assert "expected a home directory (HOME), found none for this user. Name a directory: --cache-dir" in last
+    assert "this user has no home directory (HOME). Name a directory: --cache-dir" in last
     assert sorted(os.listdir(mine)) == ["store"], "a directory called ~ was made"
     done = as_user(54321, 54321, *run, "cache", "warm", store, "--cache-size", "8MB", "--cache-dir", mine / "cache")
     assert done.returncode == 0, done.stderr

@@ -81,7 +81,7 @@ def test_what_is_measured_is_about_what_an_epoch_takes(files, photos):
 
 
 def test_without_files_on_this_machine_nothing_is_measured():
-    with pytest.raises(UsageError, match="images: expected files on this machine, found none"):
+    with pytest.raises(UsageError, match="images: needs files on this machine"):
         calibrate([])
 
 

@@ -108,7 +108,7 @@ def test_a_remembered_folder_without_its_masks_is_an_error(store, tmp_path):
     shutil.rmtree(tmp_path / "first/masks")
     lay(tmp_path / "first", range(4))
     for change in (tiering.append, tiering.sync):
-        with pytest.raises(UsageError, match="fields: expected files like masks"):
+        with pytest.raises(UsageError, match="fields: needs files like masks"):
             change(tmp_path / "first", store, workers=1)
     assert tiering.open_store(store).manifest.generation == 1
 
@@ -116,7 +116,7 @@ def test_a_remembered_folder_without_its_masks_is_an_error(store, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [
-        ({"mask": "labels/{stem}.png"}, UsageError, "fields: expected files like labels"),
+        ({"mask": "labels/{stem}.png"}, UsageError, "fields: needs files like labels"),
         ({"mask": "texts/{stem}.txt"}, DatasetError, "field mask: expected values of kind image.*found string"),
         ({"mask": "masks"}, UsageError, "a path below the dataset"),
     ],
@@ -151,4 +151,4 @@ def test_the_command_line_appends_with_fields(store, tmp_path):
     assert masks(store) == {"3": mask(3), "4": mask(4)}
     done = CliRunner().invoke(app, ["append", str(source), str(store), "--field", "mask=none/{stem}.png"])
     assert done.exit_code == 2
-    assert "--field: expected files like none/{stem}.png" in " ".join(done.output.split())
+    assert "--field: needs files like none/{stem}.png" in " ".join(done.output.split())

@@ -102,7 +102,7 @@ def test_a_dataset_of_nothing_but_bad_images_makes_no_store(tmp_path):
     (tmp_path / "photos").mkdir()
     for number in range(3):
         (tmp_path / "photos" / f"{number}.jpg").write_bytes(b"junk")
-    with pytest.raises(DatasetError, match="an image that can be packed"):
+    with pytest.raises(DatasetError, match="no image can be packed"):
         tiering.convert(tmp_path / "photos", tmp_path / "store", "zarr", on_error="skip")
     assert not (tmp_path / "store").exists()
 

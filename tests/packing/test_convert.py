@@ -115,7 +115,7 @@ def test_an_existing_output_is_refused_and_kept(photos, tmp_path):
 
 def test_overwrite_replaces_nothing_but_a_store(some_photos, photos, tmp_path):
     before = tree(some_photos)
-    with pytest.raises(UsageError, match="tiering store to replace"):
+    with pytest.raises(UsageError, match="not a tiering store"):
         tiering.convert(photos, some_photos, "lmdb", overwrite=True)
     assert tree(some_photos) == before
 
@@ -143,7 +143,7 @@ def test_a_store_inside_its_dataset_is_refused(some_photos):
 
 
 def test_export_into_something_is_refused(packed, some_photos):
-    with pytest.raises(UsageError, match="an empty directory"):
+    with pytest.raises(UsageError, match="the directory is not empty"):
         tiering.export(packed, some_photos)
 
 

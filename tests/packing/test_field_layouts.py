@@ -277,7 +277,7 @@ def test_files_of_a_tree_that_no_image_has_are_named_and_a_pattern_of_nothing_is
     account = tiering.convert(tmp_path / "data", tmp_path / "store", "lmdb", fields=fields, workers=1).account
     assert account.left_out["sidecar"].examples == ["annotations/training/ADE_train_9.png (no image has it as a field)"]
     for pattern in ("annotation/{stem}.png", "annotations/{stem}.jpg", "annotations/{stem%_x}.png"):
-        with pytest.raises(UsageError, match="fields: expected files like"):
+        with pytest.raises(UsageError, match=r"fields: (needs|expected) files like"):
             tiering.convert(tmp_path / "data", tmp_path / "other", "lmdb", fields={"mask": pattern}, workers=1)
     assert not (tmp_path / "other").exists()
     path = pack(tmp_path / "x.tar", [("1.jpg", photo(1))])

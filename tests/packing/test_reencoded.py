@@ -115,7 +115,7 @@ def test_the_command_line_makes_shows_and_checks_one(program, sixty, tmp_path):
     assert all(path.name.endswith((".jpg.webp", ".png.webp")) and Image.open(path).format == "WEBP" for path in files)
     both = program("convert", sixty, tmp_path / "no", "--to", "zarr", "--short-side", 50, "--max-side", 50)
     assert both.returncode == 2
-    assert "--max-side: expected one limit, this or --short-side, found both" in both.stderr.replace("\n", " ")
+    assert "--max-side: takes one limit, this or --short-side, not both" in both.stderr.replace("\n", " ")
 
 
 def test_append_sync_remove_and_purge_keep_what_samples_were_made_from(store, sixty, tmp_path):
@@ -269,7 +269,7 @@ def test_a_graphic_that_grows_still_fits_into_the_shards_of_zarr(tmp_path):
 
 
 def test_what_cannot_be_made_is_refused(sixty, tmp_path):
-    with pytest.raises(UsageError, match="expected re-encoded images or pixels, found both"):
+    with pytest.raises(UsageError, match="takes re-encoded images or pixels, not both"):
         tiering.convert(sixty, tmp_path / "no", "zarr", encode=SMALL, pixels=tiering.Pixels(8, 8))
     # No shard can be larger than its array says.
     big = tmp_path / "big"

@@ -151,7 +151,7 @@ def test_a_conversion_that_did_nothing_leaves_nothing(photos, tmp_path):
 
 def test_resume_goes_on_with_what_is_unfinished_and_begins_nothing(photos, tmp_path):
     store = tmp_path / "store"
-    with pytest.raises(UsageError, match=r"found none\. Leave out `resume"):
+    with pytest.raises(UsageError, match=r"needs an unfinished conversion to continue\. Leave out `resume"):
         tiering.convert(photos, store, "lmdb", shards=tiering.Shards(SHARD), resume="only")
     assert os.listdir(tmp_path) == []
     partial = interrupt(photos, store, "lmdb")

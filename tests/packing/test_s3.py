@@ -148,7 +148,7 @@ def test_a_store_that_appears_in_a_bucket_meanwhile_is_kept(few_photos, s3):
         if samples == of:
             (Location.of(f"{s3}/store") / "manifest.json").write(theirs)
 
-    with pytest.raises(UsageError, match="another converter finished"):
+    with pytest.raises(UsageError, match="another converter has finished"):
         tiering.convert(few_photos, f"{s3}/store", "lmdb", progress=appear)
     assert (Location.of(f"{s3}/store") / "manifest.json").read() == theirs
 

@@ -100,7 +100,7 @@ def test_another_selection_is_not_exported_over_the_first_one(splits):
         one, other = store.select(split="val"), store.select(split="train")
         tiering.export(one, splits / "out")
         before = tree(splits / "out")
-        with pytest.raises(UsageError, match="an empty directory"):
+        with pytest.raises(UsageError, match="the directory is not empty"):
             tiering.export(other, splits / "out")
     assert tree(splits / "out") == before
 

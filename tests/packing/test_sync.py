@@ -138,7 +138,7 @@ def test_the_source_of_another_store_is_refused(lmdb, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(pictures(source)[0], other / "else.jpg")
-    with pytest.raises(DatasetError, match="none of its 90 images"):
+    with pytest.raises(DatasetError, match="none of the 90 images"):
         tiering.sync(other, store, workers=1)
     assert tree(store) == files
 

@@ -179,11 +179,11 @@ def test_where_datasets_are_now_comes_from_the_flags_or_the_mount_table():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"capacities": {"tape": None}}, "expected one of"),
+        ({"capacities": {"tape": None}}, "must be one of"),
         ({"capacities": {}}, "at least one tier"),
         ({"capacities": {"nvme": 10**9}}, "10 TB to place"),
         ({"most_busy": 0.0}, "^most_busy"),
-        ({"current": on("tape")}, "expected one of"),
+        ({"current": on("tape")}, "must be one of"),
     ],
 )
 def test_impossible_requests_are_refused(change, said):
@@ -193,5 +193,5 @@ def test_impossible_requests_are_refused(change, said):
 
 
 def test_a_survey_without_datasets_is_refused():
-    with pytest.raises(UsageError, match="datasets to place"):
+    with pytest.raises(UsageError, match="the survey has no dataset"):
         tiering.place_datasets(surveyed(), {"nfs": None})

@@ -198,8 +198,8 @@ def test_what_is_short_is_named_with_its_amount():
     ("arguments", "said"),
     [
         ({"capacities": {}}, "at least one tier"),
-        ({"capacities": {"tape": 1}}, "expected one of nvme"),
-        ({"capacities": {"dram": 1}}, "expected one of nvme"),
+        ({"capacities": {"tape": 1}}, "must be one of nvme"),
+        ({"capacities": {"dram": 1}}, "must be one of nvme"),
         ({"capacities": {"hdd": 0}}, "at least 1 byte"),
         ({"month": Month(duration=0.0)}, "`duration`"),
         ({"most_busy": 1.5}, "up to 1"),
@@ -216,7 +216,7 @@ def test_impossible_requests_are_refused(arguments, said):
     "wrong", [{"runs_per_month": -1.0}, {"runs_per_month": float("inf")}, {"in_flight": 0}, {"hour_usd": float("nan")}]
 )
 def test_an_impossible_month_is_refused_by_name(wrong):
-    with pytest.raises(UsageError, match=f"^{next(iter(wrong))}: expected at least"):
+    with pytest.raises(UsageError, match=f"^{next(iter(wrong))}: must be at least"):
         Month(**wrong)
 
 

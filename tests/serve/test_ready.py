@@ -476,7 +476,7 @@ def test_results_of_a_transform_are_joined_as_asked(small):
         (lambda: tiering.RandomResizedCrop(224, mean=MEAN), "mean: expected none"),
         (lambda: tiering.RandomResizedCrop(224, dtype="float32", std=(1, 0, 1)), "std: expected numbers above 0"),
         (lambda: tiering.CenterCrop(224, flip=1.5), "flip: expected a probability"),
-        (lambda: tiering.CenterCrop(224, layout="CHW"), "layout: expected one of NCHW, NHWC"),
+        (lambda: tiering.CenterCrop(224, layout="CHW"), "layout: must be one of NCHW, NHWC"),
         (lambda: tiering.CenterCrop(224, views=0), "views: expected an integer"),
     ],
 )

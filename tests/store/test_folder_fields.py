@@ -171,7 +171,7 @@ def test_fields_in_trees_of_their_own_are_offered_by_patterns(tmp_path):
     assert folder.manifest.source.fields == packed.manifest.source.fields == fields
     with pytest.raises(UsageError, match="has its fields already"):
         tiering.open_store(tmp_path / "store", fields=fields)
-    with pytest.raises(UsageError, match="fields: expected files like"):
+    with pytest.raises(UsageError, match="fields: needs files like"):
         tiering.open_store(tmp_path / "photos", fields={"mask": "nowhere/{stem}.png"})
 
 

@@ -120,7 +120,7 @@ def test_a_store_without_a_manifest_is_not_opened(packed, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(packed, copy)
     (copy / "manifest.json").unlink()
-    with pytest.raises(StoreError, match="expected a finished store"):
+    with pytest.raises(StoreError, match="not a finished store"):
         tiering.open_store(copy)
 
 

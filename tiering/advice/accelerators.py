@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.advice.job import Job
 from tiering.errors import UsageError
-from tiering.units import format_count, format_usd
+from tiering.units import format_count, format_seconds, format_usd
 
 #: The model that a device alone, such as "h100", stands for: the one that trains on photographs.
 _USUAL: Final = "resnet50"
@@ -133,8 +133,8 @@ def with_accelerators(job: Job, name: str, per_node: int = 1, cloud: str | None 
     if job.samples_per_s is not None and job.hour_usd is not None:
         raise UsageError(
             "accelerator",
-            expected="no `samples_per_s` or no `hour_usd` beside it",
-            found="both, which leaves nothing for the accelerator to give",
+            expected="only one of `samples_per_s` and `hour_usd` beside it",
+            found="both",
         )
     node = cheapest_node(found.device, cloud)
     return replace(
@@ -156,7 +156,7 @@ def _notes(
         yield (
             f"The job takes {format_count(total * found.samples_per_s)} samples/s: {format_count(total)} "
             f"{found.device} in all, each with a batch of {found.batch_size} samples of {found.model} in "
-            f"{found.step_seconds:g} s (MLPerf Storage, {found.published}); `samples_per_s` changes that."
+            f"{format_seconds(found.step_seconds)} (MLPerf Storage, {found.published}); `samples_per_s` changes that."
         )
     if job.hour_usd is None and node is None:
         yield f"No list price of a node with {found.device} is known; `hour_usd` gives the price of waiting."

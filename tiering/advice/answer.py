@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tiering.advice.option import Option
-from tiering.units import format_bytes, format_count, format_seconds, format_usd
+from tiering.units import format_bytes, format_count, format_number, format_seconds, format_usd
 
 _AS: Final = {
     "folder": "as plain files",
@@ -76,6 +76,6 @@ def _gain(choice: Option, baseline: Option, epochs: int) -> Iterator[str]:
     yield f"epochs of {then}, as now" if now == then else f"epochs of {then} instead of {now}"
     hours = (baseline.run_s(epochs) - choice.run_s(epochs) - choice.move_s) / 3600 * choice.nodes
     if abs(hours) >= _FEW_HOURS:
-        amount = format_count(abs(hours)) if abs(hours) >= 100 else f"{abs(hours):.2g}"
+        amount = format_count(abs(hours)) if abs(hours) >= 100 else format_number(abs(hours), 2)
         unit = f"{'node ' if choice.nodes > 1 else ''}hour{'' if amount == '1' else 's'}"
         yield f"{'saves' if hours > 0 else 'takes'} {amount} {'' if hours > 0 else 'more '}{unit} a run"

@@ -27,7 +27,7 @@ from tiering.advice.prediction import CachePlan, hit_ratio, predict
 from tiering.errors import UsageError
 from tiering.literals import Format, OriginalFormat
 from tiering.trace.reuse_distance import CurvePoint
-from tiering.units import format_bytes
+from tiering.units import format_bytes, format_number
 from tiering.workload.profile import Profile
 from tiering.workload.verdict import classify
 
@@ -156,7 +156,7 @@ def sizes_for_training(
         UsageError: For a rate that is not above 0.
     """
     if samples_per_s is not None and not 0 < samples_per_s < float("inf"):
-        raise UsageError("samples_per_s", expected="above 0", found=f"{samples_per_s:g}")
+        raise UsageError("samples_per_s", expected="above 0", found=format_number(samples_per_s, 6))
     least = 0.0 if samples_per_s is None else data.samples / samples_per_s
     epoch = partial(_epoch, data, origin, cache, store_format)
     enough = _enough(epoch, least)
@@ -206,7 +206,7 @@ def sizes_for_trace(curve: Sequence[CurvePoint], cache: Tier) -> CacheSizes:
         UsageError: For an empty curve.
     """
     if not curve:
-        raise UsageError("cache", expected="a trace that reads something", found="no read in it")
+        raise UsageError("cache", found="the trace has no read to cache")
     whole = curve[-1].cache_bytes
     steps: list[Step] = [_step(0, 0.0, 0.0, 0.0, None, cache, None)]
     for point in curve:

@@ -74,7 +74,7 @@ def read_catalog(
     if not isinstance(replace, bool):
         wrong.append(CatalogError(f"{where}: replace", expected="true or false", found=repr(replace)))
     if not isinstance(own, dict) or not own:
-        wrong.append(CatalogError(f"{where}: tier", expected="tables named [tier.NAME]", found="none"))
+        wrong.append(CatalogError(f"{where}: tier", found="there is no table [tier.NAME]"))
         return (), tuple(wrong)
     for name, table in own.items():
         if not isinstance(table, dict):
@@ -191,4 +191,4 @@ def _parsed(where: str, content: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CatalogError(where, expected="a TOML file with tables [tier.NAME]", found=str(error)) from error
+        raise CatalogError(where, found=f"this is not a TOML file: {str(error)[:1].lower()}{str(error)[1:]}") from error

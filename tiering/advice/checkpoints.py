@@ -27,7 +27,7 @@ from tiering.advice.option import Option
 from tiering.advice.ranking import MOST_BUSY
 from tiering.advice.wear import life_years
 from tiering.errors import UsageError
-from tiering.units import MONTH_SECONDS
+from tiering.units import MONTH_SECONDS, format_number
 
 #: Checkpoints that are kept at the same time, unless told otherwise.
 KEPT: Final = 3
@@ -100,7 +100,7 @@ def checkpoint_plans(
     """
     for name, value in (("checkpoint_bytes", size), ("checkpoint_every", every_s), ("nodes", nodes), ("kept", kept)):
         if not 0 < value < math.inf:
-            raise UsageError(name, expected="above 0", found=f"{value:g}")
+            raise UsageError(name, expected="above 0", found=format_number(value, 6))
     price = HOUR_USD if hour_usd is None else hour_usd
     hours = MONTH_SECONDS / 3600
 

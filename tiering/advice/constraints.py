@@ -84,8 +84,7 @@ def within(options: Sequence[Option], limits: Limits) -> tuple[list[Option], lis
         if kept and not left:
             raise UsageError(
                 parameter,
-                expected="a limit that some option can keep",
-                found=nearest(kept),
+                found=f"no option keeps this limit: {nearest(kept)}",
                 action="Loosen it, or give `tiers` with one that keeps it.",
             )
         kept = left

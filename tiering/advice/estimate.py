@@ -10,7 +10,7 @@ from tiering.advice.dataset_sizes import DatasetSizes
 from tiering.advice.training_stores import typical_sizes
 from tiering.errors import UsageError
 from tiering.images.training_formats import TRAINING_FORMATS
-from tiering.units import counted, format_bytes
+from tiering.units import counted, format_bytes, format_number
 
 #: Bytes of an MNIST image: 28 x 28 pixels of one byte.
 MNIST_IMAGE = 28 * 28
@@ -285,4 +285,4 @@ def _ratio(ratio: Fraction | None) -> str:
             about = "" if Fraction(_three(scaled)) == scaled else "about "
             return f"{about}{_three(scaled)} {word} : 1"
     exact = ratio.denominator == 1
-    return f"{int(ratio):,} : 1" if exact else f"about {float(ratio):,.3g} : 1"
+    return f"{int(ratio):,} : 1" if exact else f"about {format_number(float(ratio))} : 1"

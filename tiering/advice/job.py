@@ -11,6 +11,7 @@ from tiering.advice.ranking import MONTHS
 from tiering.errors import UsageError
 from tiering.literals import OriginalFiles, ReadsFrom
 from tiering.system.machine import usable_cores
+from tiering.units import format_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Job:
                     raise UsageError(name, expected=f"at least {least}", found=str(value))
         for name in ("samples_per_s", "checkpoint_every_s", "network"):
             if (rate := getattr(self, name)) is not None and not 0 < rate < float("inf"):
-                raise UsageError(name, expected="above 0", found=f"{rate:g}")
+                raise UsageError(name, expected="above 0", found=format_number(rate, 6))
 
         if self.reencode and self.originals == "drop":
             raise UsageError(

@@ -11,7 +11,7 @@ from typing import Final, get_args
 from tiering.advice.hour_price import HOUR_USD
 from tiering.advice.option import Option
 from tiering.literals import AnyFormat
-from tiering.units import MONTH_SECONDS, format_count, format_percent, format_usd
+from tiering.units import MONTH_SECONDS, format_count, format_number, format_percent, format_usd
 
 #: Differences in total cost below 1 USD or 5 % are not worth waiting for; then the faster option wins.
 SLACK_USD: Final = 1.0
@@ -131,11 +131,11 @@ def choose(
 
 
 def _runs(runs: float) -> str:
-    return "one run" if runs == 1 else f"{format_count(runs)} runs" if runs >= 100 else f"{runs:.3g} runs"
+    return "one run" if runs == 1 else f"{format_number(runs)} runs"
 
 
 def _months(months: float) -> str:
-    return "a month" if months == 1 else f"{months:.2g} months" if months < 10 else f"{format_count(months)} months"
+    return "a month" if months == 1 else f"{format_number(months, 2)} months"
 
 
 def others(

@@ -10,7 +10,15 @@ from tiering.advice.checkpoints import checkpoint_plans
 from tiering.advice.job import Job
 from tiering.advice.option import Option
 from tiering.advice.wear import WARRANTY_YEARS, life_years
-from tiering.units import MONTH_SECONDS, counted, format_bytes, format_percent, format_seconds, format_usd
+from tiering.units import (
+    MONTH_SECONDS,
+    counted,
+    format_bytes,
+    format_number,
+    format_percent,
+    format_seconds,
+    format_usd,
+)
 
 if TYPE_CHECKING:
     from tiering.workload.verdict import Verdict
@@ -50,9 +58,9 @@ def reason_for_training(option: Option) -> str:
     if option.stall_fraction is not None and option.stall_fraction >= 0.005:
         parts.append(f"The training job waits {format_percent(option.stall_fraction)} of the time.")
     pace = (
-        f"{option.speedup:.3g} times as fast as the folder now"
+        f"{format_number(option.speedup)} times as fast as the folder now"
         if option.speedup >= 1.005
-        else f"{1 / option.speedup:.3g} times as slow as the folder now"
+        else f"{format_number(1 / option.speedup)} times as slow as the folder now"
         if option.speedup <= 0.995
         else "as fast as the folder now"
     )
@@ -144,8 +152,8 @@ def reason_for_writes(option: Option, catalog: Sequence[Tier], written_per_day: 
         parts.extend(_endurance(by_name[option.tier], None, written_per_day))
     if option.speedup < 0.995:
         parts.append(
-            f"Reading it once takes {format_seconds(option.first_epoch_s)}, {1 / option.speedup:.3g} times as slow as "
-            "the folder now."
+            f"Reading it once takes {format_seconds(option.first_epoch_s)}, {format_number(1 / option.speedup)} times "
+            "as slow as the folder now."
         )
     parts.append("Old data may move on to an archive.")
     return " ".join(parts)
@@ -155,7 +163,7 @@ def _endurance(tier: Tier, size: int | None, written_per_day: float | None) -> I
     if tier.endurance is None:
         return
     whole = size if size is not None else tier.capacity
-    rating = f"{tier.endurance:g} drive write{'s' if tier.endurance != 1 else ''} a day"
+    rating = f"{format_number(tier.endurance)} drive write{'s' if tier.endurance != 1 else ''} a day"
     yield f"{tier.title} is rated for {rating}" + (
         f": {format_bytes(whole * tier.endurance)} a day on {format_bytes(whole)}." if whole else "."
     )

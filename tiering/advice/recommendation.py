@@ -11,7 +11,7 @@ from tiering.advice.plan import Place
 from tiering.dataset.reencoded_sample import ReencodedFigures
 from tiering.literals import TrainingFormat
 from tiering.notebook import Shown, Summary, data_frame
-from tiering.units import format_seconds, format_usd
+from tiering.units import format_number, format_seconds, format_usd
 
 if TYPE_CHECKING:
     import polars as pl
@@ -164,7 +164,7 @@ class Recommendation(Shown):
             ("answer", self.answer),
             ("keep it", f"{chosen.format} on {chosen.tier}, cache: {chosen.cache}"),
             ("later epochs", f"{format_seconds(chosen.steady_epoch_s)}, limited by {chosen.bottleneck}"),
-            ("speed-up", f"{chosen.speedup:.3g} x"),
+            ("speed-up", f"{format_number(chosen.speedup)} x"),
             ("USD/month", format_usd(chosen.monthly_usd) + (f" ({chosen.copies} copies)" if chosen.copies > 1 else "")),
             ("because", chosen.reason),
         ]

@@ -13,7 +13,7 @@ from tiering.advice.prediction import CachePlan, Setting, predict
 from tiering.advice.recommendation import NodesRequirement, Requirements, TierRequirement
 from tiering.advice.stored_size import stored_on
 from tiering.literals import Format
-from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds
+from tiering.units import format_bytes, format_number, format_percent, format_rate, format_seconds
 
 #: Numbers of nodes that are shown, besides the number whose caches hold everything.
 _NODES: Final = (1, 4, 16, 64, 256)
@@ -88,7 +88,7 @@ def in_words(required: Requirements) -> Iterator[str]:
 def _balance(ratio: float) -> str:
     """Say how many bytes are read for each byte written, or the other way round. ratio: read / written, above 0."""
     more, done, other = (ratio, "read", "written") if ratio >= 1 else (1 / ratio, "written", "read")
-    number = in_count(round(more)) if more >= 100 else f"{more:.3g}"
+    number = in_count(round(more)) if more >= 100 else format_number(more)
     counted = f"{number} bytes are {done} for each byte {other}."
     return f"{'Reads' if ratio >= 1 else 'Writes'} dominate: {counted}" if more >= _DOMINATES else counted
 
@@ -98,7 +98,7 @@ def in_count(count: int) -> str:
     if count < 10**9:
         return f"{count:,}"
     billions = count / 1e9
-    return f"{format_count(billions) if billions >= 100 else f'{billions:.3g}'} billion"
+    return f"{format_number(billions)} billion"
 
 
 def _on_tier(data: DatasetSizes, tier: Tier, setting: Setting) -> TierRequirement:

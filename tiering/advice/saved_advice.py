@@ -131,8 +131,7 @@ def advise(profile: Profile, assumptions: Assumptions | None = None, *, command:
     if dataset is None:
         raise UsageError(
             "profile",
-            expected="the profile of a dataset",
-            found="traces alone",
+            found="it has traces alone, and no dataset",
             action="Make it with the dataset: tiering profile DATASET --trace FILE -o profile.json",
         )
     given = assumptions or Assumptions()
@@ -246,7 +245,6 @@ def read_advice(path: str | os.PathLike[str]) -> SavedAdvice:
         part = ".".join(str(part) for part in first["loc"]) or "the document"
         raise ProfileError(
             str(path),
-            expected="advice saved by tiering recommend -o (format version 1)",
-            found=f"{part}: {first['msg'].lower()}",
+            found=f"not advice that tiering recommend -o saved (format version 1): {part}: {first['msg'].lower()}",
             action="Save it again: tiering recommend PROFILE -o advice.json",
         ) from error

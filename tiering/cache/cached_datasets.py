@@ -79,7 +79,7 @@ def checked_notes(dataset: Path) -> DatasetNotes:
     """Return a cache's notes on a dataset. Raises StoreError if the dataset's files cannot be used."""
     notes = DatasetNotes.read(dataset)
     if not all(files.is_plain(dataset / name) for name in PARTS) or not is_table(dataset / "slots", notes.units):
-        raise StoreError(str(dataset), expected="the slot table of a dataset", found="none that can be used")
+        raise StoreError(str(dataset), found="its slot table cannot be used")
     return notes
 
 

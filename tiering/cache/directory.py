@@ -238,7 +238,7 @@ def _make(directory: Path, *, force: bool, shared: bool) -> None:
     kind = filesystem_of(directory)
     if kind in NETWORK and not force:
         raise UsageError(
-            str(directory), expected="a local disk for the cache", found=f"a network file system ({kind})",
+            str(directory), found=f"a cache needs a local disk, and this is a network file system ({kind})",
             action="Choose another `directory`, or say `force`.",
         )  # fmt: skip
     if not (directory / MARKER).exists():

@@ -128,7 +128,7 @@ def default_directory() -> Path:
         found = Path()
     if not found.is_absolute():
         raise UsageError(
-            "the cache's directory", expected="a home directory (HOME)", found="none for this user",
+            "the cache's directory", found="this user has no home directory (HOME)",
             action="Name a directory: `directory`",
         )  # fmt: skip
     return found

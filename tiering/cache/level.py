@@ -196,7 +196,7 @@ def _join(directory: CacheDirectory, dataset: Path, notes: DatasetNotes) -> tupl
         if not _is_sound(dataset, notes):
             os.close(held)
             raise StoreError(
-                str(dataset), expected="notes on this dataset", found="notes on another one, which is in use",
+                str(dataset), found="it holds another dataset, which is in use",
                 action="Choose another `directory`.",
             )  # fmt: skip
     except OSError as error:
@@ -219,8 +219,7 @@ def _make(directory: CacheDirectory, dataset: Path, notes: DatasetNotes) -> None
     if not directory.fits_table(size):
         raise MachineError(
             str(directory.path),
-            expected=f"{size:,} bytes of the cache for the table of {notes.units:,} units",
-            found="less, beside what is in use",
+            found=f"the table of {notes.units:,} units needs {size} bytes, more than is free in the cache",
             action="Give a larger `size`.",
         )
     # Create it under another name, so that no process maps an unfinished table, even where locks do nothing.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from tiering.cache.memory_directory import memory_of
 from tiering.cache.slot_table import Payloads, payloads_of
 from tiering.errors import StoreError, TieringError, UsageError
 from tiering.io_sizes import PREFETCH_BYTES
+from tiering.progress import Progress, no_progress
 from tiering.storage.location import Location
 from tiering.store.protocol import samples_in
 
@@ -103,29 +104,34 @@ def cache_info(directory: str | os.PathLike[str] | None = None) -> CacheInfo:
     return CacheInfo(str(disk.path), disk.size, disk.used_bytes(), ram_size, ram_used, tuple(found))
 
 
-def verify_cache(directory: str | os.PathLike[str] | None = None) -> CacheCheck:
+def verify_cache(directory: str | os.PathLike[str] | None = None, progress: Progress = no_progress) -> CacheCheck:
     """Check the CRC-32C of every unit in a cache. Remove damaged ones; they are fetched again when needed.
 
     Args:
         directory: The cache; by default the one below the user's cache directory.
+        progress: Called with the units checked, all units, and the bytes checked.
 
     Raises:
         UsageError: If the directory is not a cache.
     """
-    units = damaged = 0
-    for cache in _directories(directory):
-        for dataset, _ in _known(cache):
-            slots = open_slot_table(dataset)
-            for found in _payloads(cache, dataset):
-                crcs = slots.find(found.units).crc.tolist()
-                rows = zip(found.units.tolist(), found.offsets.tolist(), found.sizes.tolist(), crcs, strict=True)
-                units += len(crcs)
-                with os.fdopen(open_file(found.path, os.O_RDONLY), "rb") as file:
-                    for unit, offset, size, crc in rows:
-                        payload = os.pread(file.fileno(), min(size, cache.pool.extent_bytes), offset)
-                        if google_crc32c.value(payload) != crc:
-                            damaged += 1
-                            slots.withdraw(unit)
+    units = damaged = checked = 0
+    held = [(cache, dataset) for cache in _directories(directory) for dataset, _ in _known(cache)]
+    of = sum(len(found.units) for each in held for found in _payloads(*each))
+    progress(0, of, 0)
+    for cache, dataset in held:
+        slots = open_slot_table(dataset)
+        for found in _payloads(cache, dataset):
+            crcs = slots.find(found.units).crc.tolist()
+            rows = zip(found.units.tolist(), found.offsets.tolist(), found.sizes.tolist(), crcs, strict=True)
+            units += len(crcs)
+            with os.fdopen(open_file(found.path, os.O_RDONLY), "rb") as file:
+                for unit, offset, size, crc in rows:
+                    payload = os.pread(file.fileno(), min(size, cache.pool.extent_bytes), offset)
+                    checked += len(payload)
+                    if google_crc32c.value(payload) != crc:
+                        damaged += 1
+                        slots.withdraw(unit)
+            progress(units, max(of, units), checked)
     return CacheCheck(units, damaged)
 
 
@@ -150,11 +156,11 @@ def clear_cache(
         origins = {each: notes.origin for each, notes in _known(disk)}
         chosen = {each: name for each, name in origins.items() if named in (None, name)}
         if named is not None and not chosen:
-            raise UsageError(named, expected="an origin that the cache holds", found="an origin that it does not hold")
+            raise UsageError(named, found="the cache does not hold this origin")
         for each, name in chosen.items():
             if in_use(each):
                 raise UsageError(
-                    name, expected="a dataset that is not in use", found="one that a process is using",
+                    name, found="a process is using it",
                     action="Wait for the processes that read it.",
                 )  # fmt: skip
         for each in chosen:
@@ -177,7 +183,7 @@ def caches_of(origin: str | os.PathLike[str]) -> list[str]:
     return [str(each.path) for each in directories if any(notes.origin == named for _, notes in _known(each))]
 
 
-def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | None = None) -> None:
+def warm_cache(store: CachedStore, progress: Progress = no_progress) -> None:
     """Fetch a dataset in the order of its store, until the cache holds all of it or is full.
 
     Args:
@@ -190,14 +196,14 @@ def warm_cache(store: CachedStore, progress: Callable[[int, int, int], None] | N
     samples, size = len(store), 0
     step = samples_in(_READ_BYTES, store.manifest)
     ahead = step * (PREFETCH_BYTES // _READ_BYTES)
+    progress(0, samples, 0)
     for begin in range(0, samples, step):
         end = min(begin + step, samples)
         # The first call announces the first `ahead` samples; each later one announces one more step.
         store.announce(np.arange(begin + ahead if begin else 0, min(end + ahead, samples)))
         store.read(np.arange(begin, end))
         size += int(store.index.size[begin:end].sum())
-        if progress:
-            progress(end, samples, size)
+        progress(end, samples, size)
         if store.full:
             return
 

@@ -38,7 +38,7 @@ def open_memory(disk: Path, size: int) -> CacheDirectory:
     directory = memory_of(disk)
     if not _MEMORY.is_dir():
         raise UsageError(
-            "ram", expected=f"a file system in memory at {_MEMORY}", found="none on this machine",
+            "ram", found=f"this machine has no file system in memory at {_MEMORY}",
             action="Leave it out: the system's page cache holds what was read last.",
         )  # fmt: skip
     try:
@@ -73,4 +73,4 @@ def _make(directory: Path, disk: Path) -> None:
     found = directory.lstat()
     ours = found.st_uid == os.geteuid() or (group and found.st_gid == disk.stat().st_gid and files.is_shared(directory))
     if directory.is_symlink() or not ours:
-        raise UsageError(str(directory), expected="a directory of this user", found="one of another user")
+        raise UsageError(str(directory), found="the directory belongs to another user")

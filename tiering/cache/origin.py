@@ -196,8 +196,7 @@ class Origin:
         if not self._sound(plain, sample):
             raise StoreError(
                 str(self.store.location),
-                expected=f"sample {sample:,} with the CRC-32C of the index",
-                found="another CRC-32C",
+                found=f"sample {sample:,} does not have the CRC-32C of the index",
                 action="The origin changed or is damaged: run tiering verify.",
             )
         return plain

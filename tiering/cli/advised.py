@@ -11,7 +11,15 @@ from tiering.advice.plan import Place, plan_in_words
 from tiering.advice.recommendation import Form, Recommendation, Requirements
 from tiering.cli.flags import with_flags
 from tiering.cli.output import note, out, table
-from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds, format_usd
+from tiering.units import (
+    format_bytes,
+    format_count,
+    format_number,
+    format_percent,
+    format_rate,
+    format_seconds,
+    format_usd,
+)
 
 #: Columns of the options that a narrow terminal leaves out, the first one first.
 _NARROW: Final = ("speed-up", "limited by", "first epoch", "samples/s", "pays back", "cache")
@@ -89,10 +97,10 @@ def _cells(option: Option, *, stalls: bool) -> list[str]:
         option.cache,
         format_seconds(option.first_epoch_s),
         format_seconds(option.steady_epoch_s),
-        f"{option.samples_per_s:,.3g}" if option.samples_per_s < 100 else format_count(option.samples_per_s),
+        format_number(option.samples_per_s),
         option.bottleneck,
         *([format_percent(option.stall_fraction or 0.0)] if stalls else []),
-        f"{option.speedup:,.3g} x" if option.speedup < 100 else f"{format_count(option.speedup)} x",
+        f"{format_number(option.speedup)} x",
         format_usd(option.monthly_usd),
         "-" if pays is None or not option.move_s else f"{pays:,.1f} epochs" if pays < 100 else f"{pays:,.0f} epochs",
     ]

@@ -38,6 +38,7 @@ from tiering.cli import (
 )
 from tiering.cli.discreet import keep_secrets
 from tiering.cli.output import note, prepare_streams
+from tiering.cli.panels import DECIDING, LOOKING, PROGRAM, SERVING, STORES
 from tiering.cli.verbs import Group, Verbs
 from tiering.errors import MachineError, TieringError, from_os_error
 from tiering.system import require_linux
@@ -127,10 +128,16 @@ def _version(asked: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="TIERING_DEBUG", help="Show a traceback with every error.")
+        bool,
+        typer.Option(
+            "--debug", envvar="TIERING_DEBUG", rich_help_panel=PROGRAM, help="Show a traceback with every error."
+        ),
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, rich_help_panel=PROGRAM, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Profile image datasets and I/O traces, advise where and how to keep the data, pack it, and serve it fast.
@@ -139,29 +146,29 @@ def options(
     """
 
 
-app.command("profile")(profile.profile)
-app.command("trace", context_settings={"allow_interspersed_args": False})(trace.trace)
-app.command("watch")(watch.watch)
-app.command("classify")(classify.classify)
-app.command("convert")(convert.convert)
-app.command("append")(append.append)
-app.command("relabel")(relabel.relabel)
-app.command("remove")(remove.remove)
-app.command("log")(log.log)
-app.command("repair")(repair.repair)
-app.command("verify")(verify.verify)
-app.command("info")(info.info)
-app.command("export")(export.export)
-app.command("bench")(bench.bench)
-app.add_typer(cache.cache, name="cache")
-app.add_typer(model.model, name="model")
-app.command("estimate")(estimate.estimate)
-app.command("recommend")(recommend.recommend)
-app.command("report")(report.report)
-app.command("survey")(survey.survey)
-app.command("place")(place.place)
-app.add_typer(tiers.tiers, name="tiers")
-app.command("probe")(probe.probe)
+app.command("profile", rich_help_panel=LOOKING)(profile.profile)
+app.command("trace", rich_help_panel=LOOKING, context_settings={"allow_interspersed_args": False})(trace.trace)
+app.command("watch", rich_help_panel=LOOKING)(watch.watch)
+app.command("classify", rich_help_panel=LOOKING)(classify.classify)
+app.command("survey", rich_help_panel=LOOKING)(survey.survey)
+app.add_typer(model.model, name="model", rich_help_panel=LOOKING)
+app.command("estimate", rich_help_panel=DECIDING)(estimate.estimate)
+app.command("recommend", rich_help_panel=DECIDING)(recommend.recommend)
+app.command("report", rich_help_panel=DECIDING)(report.report)
+app.command("place", rich_help_panel=DECIDING)(place.place)
+app.add_typer(tiers.tiers, name="tiers", rich_help_panel=DECIDING)
+app.command("probe", rich_help_panel=DECIDING)(probe.probe)
+app.command("convert", rich_help_panel=STORES)(convert.convert)
+app.command("append", rich_help_panel=STORES)(append.append)
+app.command("relabel", rich_help_panel=STORES)(relabel.relabel)
+app.command("remove", rich_help_panel=STORES)(remove.remove)
+app.command("log", rich_help_panel=STORES)(log.log)
+app.command("repair", rich_help_panel=STORES)(repair.repair)
+app.command("verify", rich_help_panel=STORES)(verify.verify)
+app.command("info", rich_help_panel=STORES)(info.info)
+app.command("export", rich_help_panel=STORES)(export.export)
+app.command("bench", rich_help_panel=SERVING)(bench.bench)
+app.add_typer(cache.cache, name="cache", rich_help_panel=SERVING)
 
 
 def main() -> None:

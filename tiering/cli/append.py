@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.convert import (
     BadFiles,
     Columns,
@@ -20,6 +21,7 @@ from tiering.cli.convert import (
 )
 from tiering.cli.field_trees import FieldTrees, patterns_of
 from tiering.cli.output import JsonFlag, emit_json, out
+from tiering.cli.panels import PACKING
 from tiering.cli.progress import progress
 from tiering.errors import UsageError
 from tiering.sources.account_lines import account_lines
@@ -27,14 +29,31 @@ from tiering.units import counted, format_count
 
 
 def append(
-    dataset: Annotated[str, typer.Argument(help="Images, as for convert. Those already in the store are skipped.")],
-    store: Annotated[str, typer.Argument(help="Finished store to add to. Path or URL.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(metavar="DATASET", help="Images, as for convert. Those that the store already has are skipped."),
+    ],
+    store: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE", autocompletion=completion.stores, help="Finished store to add to. Path or URL."
+        ),
+    ],
     sync: Annotated[
         bool,
-        typer.Option("--sync", help="Also remove deleted images from the store, and replace changed ones."),
+        typer.Option(
+            "--sync",
+            rich_help_panel=PACKING,
+            help="Also remove deleted images from the store, and replace changed ones.",
+        ),
     ] = False,
     removed: Annotated[
-        bool, typer.Option("--removed", help="Also add images that tiering remove took out. Not with --sync.")
+        bool,
+        typer.Option(
+            "--removed",
+            rich_help_panel=PACKING,
+            help="Also add images that `tiering remove` took out. Not with --sync.",
+        ),
     ] = False,
     columns: Columns = None,
     root: TableRoot = None,
@@ -66,7 +85,7 @@ def append(
         "resume": "never" if restart else "auto", "workers": crew(workers, dask),
     }  # fmt: skip
     if sync and removed:
-        raise UsageError("--removed", expected="an append without --sync", found="both")
+        raise UsageError("--removed", found="cannot be used with --sync")
     source = TableSource(dataset, columns, root) if columns or root else dataset
     with progress("syncing" if sync else "packing", show=show) as advance:
         if sync:

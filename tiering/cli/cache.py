@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.cache_size import size
 from tiering.cli.choices import SharedGroup
-from tiering.cli.output import JsonFlag, emit_json, note, out, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
+from tiering.cli.panels import CACHE
+from tiering.cli.progress import progress
 from tiering.cli.verbs import Verbs
 from tiering.units import counted, format_bytes, format_count, format_percent
 
@@ -17,10 +20,21 @@ cache = Verbs(no_args_is_help=True, help="Manage the cache in front of slow stor
 
 Ram = Annotated[
     str,
-    typer.Option("--cache-ram", help="Size of a second cache in memory, for samples that do not fit into the first."),
+    typer.Option(
+        "--cache-ram",
+        rich_help_panel=CACHE,
+        metavar="SIZE",
+        help="Second cache, in memory, for what does not fit into the first.",
+    ),
 ]
 Directory = Annotated[
-    Path | None, typer.Option("--cache-dir", help="Directory of the cache. By default below your cache directory.")
+    Path | None,
+    typer.Option(
+        "--cache-dir",
+        rich_help_panel=CACHE,
+        metavar="DIR",
+        help="Directory of the cache. By default below your cache directory.",
+    ),
 ]
 
 
@@ -50,23 +64,35 @@ def info(directory: Directory = None, json: JsonFlag = False) -> None:
 
 @cache.command()
 def warm(
-    origin: Annotated[str, typer.Argument(help="Store or dataset directory to fetch. Path or URL.")],
-    size: Annotated[str, typer.Option("--cache-size", help="Size of the cache, such as 200GB.")],
+    origin: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            autocompletion=completion.stores,
+            help="Store or directory of images to fetch. Path or URL.",
+        ),
+    ],
+    size: Annotated[
+        str,
+        typer.Option("--cache-size", rich_help_panel=CACHE, metavar="SIZE", help="Size of the cache, such as 200GB."),
+    ],
     directory: Directory = None,
     ram: Ram = "0",
     shared_group: SharedGroup = False,
-    force: Annotated[bool, typer.Option("--force", help="Allow a cache directory on a network file system.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", rich_help_panel=CACHE, help="Allow a cache directory on a network file system.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Fetch a dataset into the cache before training needs it, until the cache is full.
 
-    Example: `tiering cache warm s3://bucket/photos.lmdb --cache-size 200GB`
+    Example: `tiering cache warm photos.lmdb --cache-size 2GB`
     """
     from tiering.cache.cached_store import cached
     from tiering.cache.maintenance import warm_cache
-    from tiering.cli.progress import progress
 
-    store = cached(origin, size, directory, ram=ram, force=force, shared_group=shared_group)
+    with status(f"Opening {origin}"):
+        store = cached(origin, size, directory, ram=ram, force=force, shared_group=shared_group)
     try:
         with progress("fetching") as advance:
             warm_cache(store, advance)
@@ -89,7 +115,8 @@ def verify(directory: Directory = None, json: JsonFlag = False) -> None:
     """
     from tiering.cache.maintenance import verify_cache
 
-    found = verify_cache(directory)
+    with progress("checking", "units") as advance:
+        found = verify_cache(directory, advance)
     if json:
         emit_json(found, "cache-check")
     else:
@@ -100,13 +127,20 @@ def verify(directory: Directory = None, json: JsonFlag = False) -> None:
 
 @cache.command()
 def clear(
-    origin: Annotated[str | None, typer.Argument(help="Remove only the samples of this dataset. Path or URL.")] = None,
+    origin: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATASET",
+            autocompletion=completion.stores,
+            help="Remove only the samples of this dataset. Path or URL.",
+        ),
+    ] = None,
     directory: Directory = None,
     json: JsonFlag = False,
 ) -> None:
     """Remove the samples from a cache. Datasets in use, and files outside the cache, are never removed.
 
-    Example: `tiering cache clear s3://bucket/photos.lmdb`
+    Example: `tiering cache clear photos.lmdb`
     """
     from tiering.cache.maintenance import clear_cache
 

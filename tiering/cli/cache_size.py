@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.cli.choices import Catalog, OfCloud
-from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
+from tiering.cli import completion
+from tiering.cli.choices import Catalog, OfCloud, either
+from tiering.cli.output import JsonFlag, emit_json, note, out, table
+from tiering.cli.panels import JOB, STORAGE
+from tiering.cli.progress import progress
 from tiering.literals import OriginalFormat
 from tiering.units import format_bytes, format_percent, format_seconds, format_usd, parse_number
 
@@ -19,23 +22,43 @@ if TYPE_CHECKING:
 
 def size(
     source: Annotated[
-        Path, typer.Argument(metavar="PROFILE|TRACE", help="A profile.json of a dataset, or an I/O trace.")
+        Path,
+        typer.Argument(
+            metavar="PROFILE|TRACE",
+            autocompletion=completion.profiles_and_traces,
+            help="A profile.json of a dataset, or an I/O trace.",
+        ),
     ],
     tier: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Tier that holds the data. By default the first object store.", show_default=False
+            metavar="TIER",
+            show_default=False,
+            rich_help_panel=STORAGE,
+            autocompletion=completion.tiers,
+            help="Tier that holds the data. By default the first object store.",
         ),
     ] = None,
     cache_tier: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Tier of the cache. By default the quickest local one.", show_default=False),
+        typer.Option(
+            metavar="TIER",
+            show_default=False,
+            rich_help_panel=STORAGE,
+            autocompletion=completion.tiers,
+            help="Tier of the cache. By default the quickest local one.",
+        ),
     ] = None,
-    store_format: Annotated[OriginalFormat, typer.Option("--format", help="How the dataset is stored.")] = "folder",
+    store_format: Annotated[
+        OriginalFormat,
+        typer.Option(
+            "--format", rich_help_panel=JOB, metavar=either(OriginalFormat), help="How the dataset is stored."
+        ),
+    ] = "folder",
     samples_per_second: Annotated[
         str | None,
         typer.Option(
-            metavar="COUNT", help="Samples per second the training job can consume, such as 1M. By default no limit."
+            metavar="COUNT", rich_help_panel=JOB, help="Samples per second that training can take. By default no limit."
         ),
     ] = None,
     catalog: Catalog = None,
@@ -74,8 +97,8 @@ def _profile(source: Path) -> Profile:
 
     if is_profile(source):
         return read_profile(source)
-    with status(f"Reading {source}"):
-        return Profile(traces=[profile_trace(source)])
+    with progress(f"reading {source}", "events") as advance:
+        return Profile(traces=[profile_trace(source, progress=advance)])
 
 
 def _show(found: CacheSizes) -> None:

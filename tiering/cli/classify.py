@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.choices import Lenient, TraceColumns
-from tiering.cli.output import JsonFlag, emit_json, out, plain, status
+from tiering.cli.output import JsonFlag, emit_json, out, plain
+from tiering.cli.panels import INPUT
+from tiering.cli.progress import progress
 from tiering.errors import ProfileError
 
 if TYPE_CHECKING:
@@ -26,18 +29,27 @@ _PROBES = 50
 def classify(
     source: Annotated[
         Path,
-        typer.Argument(metavar="TRACE|PROFILE", help="An I/O trace, or a profile.json made with --trace."),
+        typer.Argument(
+            metavar="TRACE|PROFILE",
+            autocompletion=completion.profiles_and_traces,
+            help="An I/O trace, or a profile.json made with --trace.",
+        ),
     ],
     dataset: Annotated[
         Path | None,
         typer.Option(
             "--dataset",
             metavar="DIR",
-            help="Images that the traced program reads. The share that it read makes the verdict surer.",
+            rich_help_panel=INPUT,
+            autocompletion=completion.stores,
+            help="Images that the traced program reads: makes the verdict surer.",
         ),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="FILE", help="Use this model instead of the one that ships.")
+        Path | None,
+        typer.Option(
+            "--model", metavar="FILE", rich_help_panel=INPUT, help="Use this model instead of the one that ships."
+        ),
     ] = None,
     columns: TraceColumns = None,
     lenient: Lenient = False,
@@ -59,21 +71,27 @@ def classify(
     from tiering.workload.profile_mark import is_profile
     from tiering.workload.verdict import classify as judge
 
-    with status(f"Reading {source}"):
-        chosen = load_model(model) if model is not None else None
-        images = None if dataset is None else _profile_of(dataset)
-        total = None if images is None else images.bytes
-        if is_profile(source):
-            kept = _of_profile(source)
-            traces, images = kept.traces, images or kept.dataset
-        else:
-            traces = [
-                profile_trace(source, dataset_root=dataset, dataset_bytes=total, lenient=lenient, columns=columns)
-            ]
-        verdicts = [
-            (trace, judge(trace, chosen), causes(trace.waiting, trace, dataset_bytes=total, dataset=images))
-            for trace in traces
-        ]
+    chosen = load_model(model) if model is not None else None
+    images = None if dataset is None else _profile_of(dataset)
+    total = None if images is None else images.bytes
+    if is_profile(source):
+        kept = _of_profile(source)
+        traces, images = kept.traces, images or kept.dataset
+    else:
+        with progress(f"reading {source}", "events") as advance:
+            found = profile_trace(
+                source,
+                dataset_root=dataset,
+                dataset_bytes=total,
+                lenient=lenient,
+                columns=columns,
+                progress=advance,
+            )
+        traces = [found]
+    verdicts = [
+        (trace, judge(trace, chosen), causes(trace.waiting, trace, dataset_bytes=total, dataset=images))
+        for trace in traces
+    ]
     if json:
         shown = [
             {"source": trace.source, **plain(verdict), "causes": [plain(cause) for cause in named]}
@@ -114,8 +132,7 @@ def _of_profile(path: Path) -> Profile:
     if not kept.traces:
         raise ProfileError(
             str(path),
-            expected="a profile with at least one trace",
-            found="none",
+            found="this profile has no trace",
             action="Make it with --trace: tiering profile DATASET --trace FILE -o profile.json",
         )
     return kept
@@ -126,4 +143,6 @@ def _profile_of(dataset: Path) -> DatasetProfile:
     from tiering.store.open import is_store
     from tiering.store.profile import profile_store
 
-    return (profile_store if is_store(dataset) else profile_dataset)(str(dataset), probes=_PROBES)
+    with progress(f"counting {dataset}", "images") as advance:
+        profile = profile_store if is_store(dataset) else profile_dataset
+        return profile(str(dataset), probes=_PROBES, progress=advance)

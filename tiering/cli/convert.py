@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiering.cli.choices import MOST_SEED, MOST_WORKERS
+from tiering.cli import completion
+from tiering.cli.choices import MOST_SEED, MOST_WORKERS, either
 from tiering.cli.field_trees import FieldTrees, patterns_of
 from tiering.cli.output import JsonFlag, emit_json, note, out
+from tiering.cli.panels import INPUT, OUTPUT, PACKING, PIXELS, REENCODED, WORK
 from tiering.cli.progress import progress
 from tiering.errors import UsageError, command
 from tiering.literals import Check, EncodedFormat, OnBadImage, PackedFormat, PixelType, ResizeMode
@@ -23,53 +25,64 @@ Workers = Annotated[
     typer.Option(
         min=1,
         max=MOST_WORKERS,
-        metavar="N",
-        help="Number of processes. By default one for each usable core, or only this one where that is quicker.",
+        metavar="COUNT",
+        rich_help_panel=WORK,
+        help="Processes. By default one for each core, or fewer where that is quicker.",
     ),
 ]
 Dask = Annotated[
     str | None,
     typer.Option(
-        metavar="ADDRESS", help="Pack on a Dask cluster, such as tcp://host:8786. local starts one on this machine."
+        metavar="ADDRESS", rich_help_panel=WORK, help="Dask cluster, such as tcp://host:8786. local starts one here."
     ),
 ]
 Restart = Annotated[
-    bool, typer.Option("--restart", help="Discard an unfinished conversion and start from the beginning.")
+    bool,
+    typer.Option("--restart", rich_help_panel=WORK, help="Discard an unfinished run and start from the beginning."),
 ]
 BadFiles = Annotated[
     OnBadImage,
     typer.Option(
-        metavar="HOW",
-        help="What to do with images that cannot be packed, broken links and unreadable directories. fail: list them "
-        "all and fail at the end. skip: leave them out. quarantine: leave them out and keep copies.",
+        metavar=either(OnBadImage), rich_help_panel=INPUT, help="What to do with images that cannot be packed."
     ),
 ]
 ImagesOnly = Annotated[
-    bool, typer.Option("--images-only", help="Leave out masks, captions and other files beside an image.")
+    bool,
+    typer.Option(
+        "--images-only", rich_help_panel=INPUT, help="Leave out masks, captions and other files beside an image."
+    ),
 ]
 HowClosely = Annotated[
     Check,
     typer.Option(
-        help="quick: check the beginning and end of each image. decode: decode each image, which takes longer."
+        rich_help_panel=INPUT,
+        metavar=either(Check),
+        help="Check the ends of each image, or decode it, which takes longer.",
     ),
 ]
 Columns = Annotated[
     str | None,
     typer.Option(
         metavar="FIELD=COLUMN,...",
-        help="Columns of a table, by name or by number from 0: image=path,label=Id,caption=text or image=0,label=1. "
-        "By default every column becomes a field.",
+        rich_help_panel=INPUT,
+        help="Columns of a table, such as image=path,label=Id. By default all.",
     ),
 ]
 TableRoot = Annotated[
     str | None,
     typer.Option(
         "--root",
-        metavar="DIRECTORY",
-        help="Directory from which the paths in a table start. By default the directory of the table.",
+        metavar="DIR",
+        rich_help_panel=INPUT,
+        help="Where the paths in a table start. By default the table's directory.",
     ),
 ]
-Progress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")]
+Progress = Annotated[
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress", rich_help_panel=OUTPUT, help="Show progress on stderr. By default on a terminal."
+    ),
+]
 
 
 def crew(workers: int | None, dask: str | None) -> int | Cluster | None:
@@ -81,65 +94,75 @@ def crew(workers: int | None, dask: str | None) -> int | Cluster | None:
 
 def convert(
     dataset: Annotated[
-        str, typer.Argument(help="Images: a directory, tar files, a table or a packed dataset. Path or URL.")
+        str,
+        typer.Argument(
+            metavar="DATASET", help="Images: a directory, tar files, a table or a packed dataset. Path or URL."
+        ),
     ],
     store: Annotated[
-        str, typer.Argument(help="Store to create. Path or URL. Readers cannot open it before it is finished.")
+        str, typer.Argument(metavar="STORE", help="Store to create. Path or URL. It can be opened once it is finished.")
     ],
-    to: Annotated[PackedFormat | None, typer.Option(help="Packed format.")] = None,
+    to: Annotated[
+        PackedFormat | None,
+        typer.Option(rich_help_panel=PACKING, metavar=either(PackedFormat), help="Format of the store."),
+    ] = None,
     codec: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="Codec of Zarr chunks: none, lz4, zstd:3, blosc-lz4 and others. auto tries some and picks one.",
+            rich_help_panel=PACKING,
+            autocompletion=completion.codecs,
+            help="Codec of Zarr chunks, such as zstd:3. auto tries some and picks one.",
         ),
     ] = "auto",
-    pixels: Annotated[bool, typer.Option("--pixels", help="Zarr: store decoded images of one shape.")] = False,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", rich_help_panel=PIXELS, help="Store decoded images of one shape, in Zarr.")
+    ] = False,
     resize: Annotated[
         str | None,
         typer.Option(
-            metavar="HxW",
-            help="Resize images to one shape, such as 224x224. Implies --pixels. With --channels and --dtype, .raw and "
-            ".bin files are arrays of this shape.",
+            metavar="HxW", rich_help_panel=PIXELS, help="Resize images to one shape, such as 224x224. Implies --pixels."
         ),
     ] = None,
     resize_mode: Annotated[
-        ResizeMode, typer.Option(metavar="HOW", help="How to resize: crop, pad or stretch.")
+        ResizeMode, typer.Option(metavar=either(ResizeMode), rich_help_panel=PIXELS, help="How to resize.")
     ] = "crop",
     channels: Annotated[
         int | None,
         typer.Option(
             min=1,
-            max=65_535,
-            metavar="N",
-            help="Channels of the pixels; implies --pixels. By default 1 if all images are grey, 3 if some have "
-            "colour, and all bands of images with more.",
+            max=65535,
+            metavar="COUNT",
+            rich_help_panel=PIXELS,
+            help="Channels of the pixels; implies --pixels. By default those of the images.",
         ),
     ] = None,
     dtype: Annotated[
         PixelType | None,
         typer.Option(
-            metavar="TYPE",
-            help="Type of the pixels; implies --pixels. uint8 narrows 16 bits to 8. uint16 takes only images of 16 "
-            "bits, float32 all images. By default uint8, and images of more bits are refused.",
+            metavar=either(PixelType),
+            rich_help_panel=PIXELS,
+            help="Type of the pixels; implies --pixels. By default uint8.",
         ),
     ] = None,
     max_side: Annotated[
         int | None,
         typer.Option(
             min=1,
-            max=65_535,
+            max=65535,
             metavar="PIXELS",
-            help="Re-encode images for training: shrink those whose longest side is longer. The source stays as it is.",
+            rich_help_panel=REENCODED,
+            help="Shrink images whose longest side is longer.",
         ),
     ] = None,
     short_side: Annotated[
         int | None,
         typer.Option(
             min=1,
-            max=65_535,
+            max=65535,
             metavar="PIXELS",
-            help="Re-encode images: shrink those whose shorter side is longer. Not with --max-side.",
+            rich_help_panel=REENCODED,
+            help="Shrink images whose shorter side is longer. Not with --max-side.",
         ),
     ] = None,
     quality: Annotated[
@@ -147,29 +170,44 @@ def convert(
         typer.Option(
             min=1,
             max=100,
-            metavar="N",
-            help="Quality of re-encoded images, 90 by default. Re-encodes without a size, too.",
+            metavar="1-100",
+            rich_help_panel=REENCODED,
+            help="Quality of re-encoded images. By default 90.",
         ),
     ] = None,
     format: Annotated[
         EncodedFormat | None,
-        typer.Option(help="Format of re-encoded images, jpeg by default. Re-encodes without a size, too."),
+        typer.Option(
+            rich_help_panel=REENCODED,
+            metavar=either(EncodedFormat),
+            help="Format of re-encoded images. By default jpeg.",
+        ),
     ] = None,
     shard_size: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", help="Largest size of a shard, such as 256MiB. By default it depends on the data."
+            metavar="SIZE",
+            rich_help_panel=PACKING,
+            help="Largest size of a shard, such as 256MiB. By default it suits the data.",
         ),
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(min=0, max=MOST_SEED, metavar="N", help="Seed of the random order in which images are packed."),
+        typer.Option(
+            min=0,
+            max=MOST_SEED,
+            metavar="NUMBER",
+            rich_help_panel=PACKING,
+            help="Seed of the random order in which images are packed.",
+        ),
     ] = 0,
     classes: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|STORE",
-            help="Class numbers to use: those of another store, or of a file with NAME,NUMBER or a name on each line.",
+            rich_help_panel=PACKING,
+            autocompletion=completion.stores,
+            help="Class numbers: another store's, or a file with NAME,NUMBER lines.",
         ),
     ] = None,
     columns: Columns = None,
@@ -180,9 +218,11 @@ def convert(
     images_only: ImagesOnly = False,
     workers: Workers = None,
     dask: Dask = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", rich_help_panel=WORK, help="Replace an existing store.")
+    ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an unfinished conversion; fail if there is none.")
+        bool, typer.Option("--resume", rich_help_panel=WORK, help="Continue an unfinished run; fail if there is none.")
     ] = False,
     restart: Restart = False,
     show: Progress = None,
@@ -193,6 +233,17 @@ def convert(
     The store holds the original files, byte for byte, in a seeded random order; with --pixels it holds decoded images,
     with --max-side or --short-side smaller ones: upright, in sRGB, and without metadata. The source is never changed.
     To continue an interrupted conversion, run the same command again.
+
+    Images that cannot be packed, broken links and unreadable directories: --on-error fail lists them all and fails at
+    the end, skip leaves them out, quarantine also keeps copies of them.
+
+    Pixels have 1 channel if all images are grey, 3 if some have colour, and all bands of images with more. uint8
+    narrows 16 bits to 8; uint16 takes only images of 16 bits, float32 all. By default images of more than 8 bits are
+    refused. With --resize, --channels and --dtype, .raw and .bin files are arrays of that shape.
+
+    --quality or --format alone re-encode without a change of size. --columns takes names, or numbers from 0. In the
+    pattern of --field, {stem} is the path of an image below the folder of images, without its ending; {name} is its
+    last part.
 
     Example: `tiering convert photos/ photos.lmdb --to lmdb`
     """
@@ -209,7 +260,7 @@ def convert(
             check_unfinished(Location.of(store), dataset, overwrite=overwrite)
         raise UsageError("--to", expected="lmdb or zarr", found="nothing", action="For example: --to lmdb")
     if resume and restart:
-        raise UsageError("--resume and --restart", expected="one of them", found="both", action="Leave one out.")
+        raise UsageError("--resume and --restart", found="only one of them can be given", action="Leave one out.")
     shape = None
     if pixels or resize is not None or channels is not None or dtype is not None:
         height, width = (None, None) if resize is None else parse_size(resize)

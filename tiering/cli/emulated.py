@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tiering.cli.output import note, out, table
-from tiering.units import counted, format_bytes, format_count, format_percent, format_rate, format_seconds
+from tiering.units import (
+    counted,
+    format_bytes,
+    format_count,
+    format_number,
+    format_percent,
+    format_rate,
+    format_seconds,
+)
 
 if TYPE_CHECKING:
     from tiering.measure.emulated_job import EmulatedJob
@@ -34,7 +42,7 @@ def show_emulated(found: list[Measurement], job: EmulatedJob, tier: str | None) 
         for number, (epoch, samples, size, measured, predicted) in enumerate(rows):
             head = ("", "") if number else (each.store, each.kind)
             shown.add_row(*head, epoch, format_count(samples), format_rate(size), _share(measured), _share(predicted))
-    out().show(shown)
+    out().show(shown, drop=("throughput", "kind"))
     asked = "" if job.required is None else f" MLPerf Storage asks for {format_percent(job.required)}."
     note(
         f"Emulated: {job.name}: {counted(job.batch_size, 'sample')} in {format_seconds(job.step_s)}, "
@@ -57,7 +65,7 @@ def _note_sizes(stores: list[_Busy]) -> None:
         if not 1 / _ALIKE < ratio < _ALIKE:
             note(
                 f"{each.store}: samples have {format_bytes(busy.sample_bytes)} on average, those of the emulated model "
-                f"{format_bytes(busy.emulated_sample_bytes)}: this job reads {ratio:.3g} x as many bytes."
+                f"{format_bytes(busy.emulated_sample_bytes)}: this job reads {format_number(ratio)} x as many bytes."
             )
 
 

@@ -7,17 +7,22 @@ from typing import Annotated
 import typer
 
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
+from tiering.cli.panels import JOB
 
 
 def estimate(
-    images: Annotated[str, typer.Option(metavar="COUNT", help="Images in the dataset.")] = "100M",
-    image_size: Annotated[str, typer.Option(metavar="SIZE", help="Size of one image.")] = "45.9MB",
-    epochs: Annotated[str, typer.Option(metavar="COUNT", help="Passes over the dataset.")] = "5000",
-    checkpoint_size: Annotated[str, typer.Option(metavar="SIZE", help="Size of one checkpoint.")] = "40MB",
+    images: Annotated[str, typer.Option(metavar="COUNT", rich_help_panel=JOB, help="Images in the dataset.")] = "100M",
+    image_size: Annotated[str, typer.Option(metavar="SIZE", rich_help_panel=JOB, help="Size of one image.")] = "45.9MB",
+    epochs: Annotated[
+        str, typer.Option(metavar="COUNT", rich_help_panel=JOB, help="Passes over the dataset.")
+    ] = "5000",
+    checkpoint_size: Annotated[
+        str, typer.Option(metavar="SIZE", rich_help_panel=JOB, help="Size of one checkpoint.")
+    ] = "40MB",
     checkpoint_every: Annotated[
-        str, typer.Option(metavar="COUNT", help="Epochs from one checkpoint to the next.")
+        str, typer.Option(metavar="COUNT", rich_help_panel=JOB, help="Epochs from one checkpoint to the next.")
     ] = "100",
-    batch_size: Annotated[str, typer.Option(metavar="COUNT", help="Images in a batch.")] = "32",
+    batch_size: Annotated[str, typer.Option(metavar="COUNT", rich_help_panel=JOB, help="Images in a batch.")] = "32",
     json: JsonFlag = False,
 ) -> None:
     """Calculate how much a training run reads and writes, exactly: epochs x images x bytes.
@@ -45,8 +50,15 @@ def estimate(
     if json:
         emit_json({**found.figures, "text": found.texts, "kept_as": found.kept_as}, "estimate")
         return
+    text = found.texts
+    out().say(
+        f"An epoch reads {text['epoch_bytes_read']} in {text['epoch_file_reads']} file reads; a run of "
+        f"{text['epochs']} epochs reads {text['run_bytes_read']} and writes {text['run_bytes_written']}."
+    )
     shown = table("quantity", "value")
     shown.columns[1].justify = "left"
+    for column in shown.columns:
+        column.no_wrap = False
     for quantity, value in found.rows:
         shown.add_row(quantity, value)
     out().show(shown)

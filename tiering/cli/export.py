@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli import completion
+from tiering.cli.choices import either
 from tiering.cli.output import JsonFlag, emit_json, out
+from tiering.cli.panels import OUTPUT
 from tiering.cli.progress import progress
 from tiering.cli.selected import Split, Where, selected
 from tiering.literals import ExportFormat
@@ -15,15 +18,30 @@ from tiering.units import counted
 
 
 def export(
-    store: Annotated[str, typer.Argument(help="Store to export. Path or URL.")],
-    directory: Annotated[Path, typer.Argument(help="Directory to write to. It must be empty or not exist.")],
+    store: Annotated[
+        str, typer.Argument(metavar="STORE", autocompletion=completion.stores, help="Store to export. Path or URL.")
+    ],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Directory to write to. It must be empty or not exist.")
+    ],
     to: Annotated[
         ExportFormat,
-        typer.Option(help="folder: files. webdataset: tar files. parquet: Hugging Face's Parquet."),
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            metavar=either(ExportFormat),
+            help="Files, WebDataset's tar files, or Hugging Face's Parquet.",
+        ),
     ] = "folder",
     split: Split = None,
     where: Where = None,
-    show: Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")] = None,
+    show: Annotated[
+        bool | None,
+        typer.Option(
+            "--progress/--no-progress",
+            rich_help_panel=OUTPUT,
+            help="Show progress on stderr. By default on a terminal.",
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Write the samples of a store back: as files, byte for byte, as WebDataset's tar files, or as Parquet.

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli.panels import INPUT
 from tiering.errors import UsageError
 
 FieldTrees = Annotated[
@@ -13,8 +14,8 @@ FieldTrees = Annotated[
     typer.Option(
         "--field",
         metavar="NAME=PATTERN",
-        help="Files of a field in a folder of their own: mask=masks/{stem}.png. {stem} is the path of an image below "
-        "the folder of images, without its ending; {name} is its last part. Repeat it for more fields.",
+        rich_help_panel=INPUT,
+        help="Files of a field: mask=masks/{stem}.png. May be repeated.",
     ),
 ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.field_trees import FieldTrees, patterns_of
 from tiering.cli.output import JsonFlag, emit_json, out, table
 from tiering.cli.selected import Split, Where, selected
@@ -23,7 +24,12 @@ _NAMED = 8
 
 
 def info(
-    store: Annotated[str, typer.Argument(help="Store, or directory of images. Path or URL.")],
+    store: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE", autocompletion=completion.stores, help="Store, or directory of images. Path or URL."
+        ),
+    ],
     split: Split = None,
     where: Where = None,
     field: FieldTrees = None,

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from tiering.cli.choices import MOST_WORKERS, Catalog, Epochs, OfCloud, Ram
+from tiering.cli import completion
+from tiering.cli.choices import MOST_WORKERS, Catalog, Epochs, OfCloud, Ram, either
+from tiering.cli.panels import BILL, HOSTS, JOB, LIMITS, STORAGE
 from tiering.literals import OriginalFiles, ReadsFrom
-
-#: Headings of the help.
-JOB: Final = "The training job"
-HOSTS: Final = "The hosts"
-LIMITS: Final = "Limits"
-BILL: Final = "The bill"
 
 
 def _count(panel: str, text: str, *, most: int | None = MOST_WORKERS) -> Any:
@@ -22,14 +18,14 @@ def _count(panel: str, text: str, *, most: int | None = MOST_WORKERS) -> Any:
     return typer.Option(rich_help_panel=panel, min=1, max=most, metavar="COUNT", help=text)
 
 
-Threads = Annotated[int | None, _count(HOSTS, "Threads of each loader process. By default its part of --cpus.")]
-Processes = Annotated[int, _count(HOSTS, "Loader processes on each node: ranks, or their workers.")]
-Cpus = Annotated[int | None, _count(HOSTS, "Cores of each node that trains. By default those of this machine.")]
+Threads = Annotated[int | None, _count(HOSTS, "Threads of a loader process. By default its part of --cpus.")]
+Processes = Annotated[int, _count(HOSTS, "Loader processes of a node: ranks, or their workers.")]
+Cpus = Annotated[int | None, _count(HOSTS, "Cores of each node that trains. By default this machine's.")]
 Network = Annotated[
     str | None,
     typer.Option(
         rich_help_panel=HOSTS,
-        metavar="RATE",
+        metavar="Gb/s|GB/s",
         help="Network of each node, such as 100Gb/s (bits) or 12.5GB/s (bytes).",
     ),
 ]
@@ -37,7 +33,7 @@ Prefixes = Annotated[
     int | None,
     _count(
         HOSTS,
-        "Prefixes of the bucket among which the objects are spread. By default one for single objects.",
+        "Prefixes of the bucket that the objects are spread among. By default 1.",
         most=None,
     ),
 ]
@@ -46,31 +42,28 @@ Originals = Annotated[
     OriginalFiles,
     typer.Option(
         rich_help_panel=BILL,
-        help="The original files beside a packed store or copies: kept where that costs least, kept where they "
-        "are, or deleted. Their bill counts.",
+        metavar=either(OriginalFiles),
+        help="What becomes of the original files; their bill counts too.",
     ),
 ]
 RunsPerMonth = Annotated[
     str,
     typer.Option(
-        rich_help_panel=BILL,
-        metavar="COUNT",
-        help="Such runs in a month, for the bill of requests, retrieval and egress.",
+        rich_help_panel=BILL, metavar="COUNT", help="Such runs in a month: requests, retrieval and egress cost money."
     ),
 ]
 ReaderPlace = Annotated[
     ReadsFrom,
     typer.Option(
-        rich_help_panel=BILL, help="Where the nodes are, as seen from shared storage. Crossing a border may cost."
+        rich_help_panel=BILL,
+        metavar=either(ReadsFrom),
+        help="Where the nodes are, seen from shared storage. A border may cost.",
     ),
 ]
 KeptDays = Annotated[
     float | None,
     typer.Option(
-        rich_help_panel=BILL,
-        min=0,
-        metavar="DAYS",
-        help="Days that the dataset is kept. By default for good.",
+        rich_help_panel=BILL, min=0, metavar="DAYS", help="Days that the dataset is kept. By default for good."
     ),
 ]
 CheckpointSize = Annotated[
@@ -79,9 +72,7 @@ CheckpointSize = Annotated[
 CheckpointEvery = Annotated[
     str,
     typer.Option(
-        rich_help_panel=JOB,
-        metavar="COUNT|TIME",
-        help="Epochs from one checkpoint to the next, or a time such as 30min.",
+        rich_help_panel=JOB, metavar="COUNT|TIME", help="Epochs between two checkpoints, or a time such as 30min."
     ),
 ]
 Accelerator = Annotated[
@@ -89,7 +80,8 @@ Accelerator = Annotated[
     typer.Option(
         rich_help_panel=JOB,
         metavar="NAME",
-        help="Accelerators of the job, such as h100 or unet3d-a100: gives --samples-per-second and --hour-price.",
+        autocompletion=completion.accelerators,
+        help="Accelerators, such as h100 or unet3d-a100: sets speed and price.",
     ),
 ]
 AcceleratorsPerNode = Annotated[int | None, _count(JOB, "Accelerators of each node. By default 1.")]
@@ -113,27 +105,31 @@ class JobOptions:
     tier: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="Tier that holds the dataset now, such as nvme, hdd, nfs or object. By default the one that the "
-            "mount table shows.",
+            metavar="TIER",
             show_default=False,
+            rich_help_panel=STORAGE,
+            autocompletion=completion.tiers,
+            help="Tier that holds the dataset now. By default the one it lies on.",
         ),
     ] = None
     budget: Annotated[
-        float | None, typer.Option(rich_help_panel=LIMITS, metavar="USD", help="Monthly cost of storage and requests.")
+        float | None,
+        typer.Option(rich_help_panel=LIMITS, metavar="USD", help="Most that storage and requests may cost in a month."),
     ] = None
-    max_epoch_time: Annotated[str | None, _text(LIMITS, "TIME", "Time of an epoch, such as 30min or 2h.")] = None
+    max_epoch_time: Annotated[
+        str | None, _text(LIMITS, "TIME", "Most that an epoch may take, such as 30min or 2h.")
+    ] = None
     capacity: Annotated[
         list[str] | None,
-        _text(LIMITS, "TIER=SIZE", "Capacity of a tier. Replaces the catalog's. May be repeated."),
+        _text(LIMITS, "TIER=SIZE", "Capacity of a tier. May be repeated.", autocompletion=completion.tiers),
     ] = None
-    no_packing: Annotated[bool, _flag("--no-packing", LIMITS, "The files stay single files or objects.")] = False
+    no_packing: Annotated[bool, _flag("--no-packing", LIMITS, "The files must stay single files or objects.")] = False
     must_keep_originals: Annotated[
         bool, _flag("--must-keep-originals", LIMITS, "Only formats that keep the original files byte for byte.")
     ] = False
     samples_per_second: Annotated[
         str | None,
-        _text(JOB, "COUNT", "Samples per second the training job can consume, such as 3000 or 1M."),
+        _text(JOB, "COUNT", "Samples per second that training can take, such as 3000 or 1M."),
     ] = None
     accelerator: Accelerator = None
     accelerators_per_node: AcceleratorsPerNode = None
@@ -144,20 +140,19 @@ class JobOptions:
         ),
     ] = None
     resize: Annotated[
-        str | None, _text(JOB, "HxW", "Shape that training resizes images to. Also considers storing pixels.")
+        str | None, _text(JOB, "HxW", "Shape that training resizes to. Also considers storing pixels.")
     ] = None
     reencode: Annotated[
         bool,
         _flag(
             "--reencode",
             JOB,
-            "Training may read re-encoded images: also choose from stores made for training. The originals stay. "
-            "A directory's images are measured for it, which takes about 5 s.",
+            "Also consider re-encoded images. Measures them, which takes about 5 s.",
         ),
     ] = False
     encoded: Annotated[
         bool,
-        _flag("--encoded", JOB, "Training takes encoded images and decodes them itself, such as on a GPU."),
+        _flag("--encoded", JOB, "Training decodes the images itself, such as on a GPU."),
     ] = False
     threads: Threads = None
     processes: Processes = 1
@@ -169,14 +164,14 @@ class JobOptions:
     checkpoint_every: CheckpointEvery = "1"
     originals: Originals = "cheapest"
     read_p99: Annotated[
-        str | None, _text(LIMITS, "TIME", "Time in which 99 of 100 single reads are answered, such as 5ms.")
+        str | None, _text(LIMITS, "TIME", "Time in which 99 of 100 single reads must be answered, such as 5ms.")
     ] = None
     calibrate: Annotated[
         bool,
         _flag(
             "--calibrate",
             HOSTS,
-            "First measure this processor with some of the images. Takes about 10 s, with --reencode 25 s.",
+            "First measure this processor with some of the images. Takes 10 to 25 s.",
         ),
     ] = False
     hour_price: Annotated[
@@ -185,9 +180,8 @@ class JobOptions:
             rich_help_panel=JOB,
             min=0,
             metavar="USD",
-            help="What an hour of waiting for data costs, for each node. By default 2, or what its accelerators cost; "
-            "with --samples-per-second alone, the job must not wait, whatever that costs.",
             show_default=False,
+            help="Price of an hour that a node waits. By default 2, or its accelerators'.",
         ),
     ] = None
     runs_per_month: RunsPerMonth = "1"

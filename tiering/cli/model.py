@@ -11,6 +11,7 @@ import typer
 
 from tiering.cli.choices import MOST_SEED
 from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
+from tiering.cli.panels import INPUT, OUTPUT, WORK
 from tiering.cli.verbs import Verbs
 from tiering.units import counted, format_percent
 
@@ -20,30 +21,46 @@ if TYPE_CHECKING:
 model = Verbs(help="Train, evaluate and show the classifier of workloads.", no_args_is_help=True)
 
 _Model = Annotated[
-    Path | None, typer.Option("--model", metavar="FILE", help="Use this model instead of the one that ships.")
+    Path | None,
+    typer.Option(
+        "--model", metavar="FILE", rich_help_panel=INPUT, help="Use this model instead of the one that ships."
+    ),
 ]
 _Own = Annotated[
     list[Path] | None,
     typer.Option(
         "--add",
         metavar="DIR",
-        help="Your own traces, in folders named by their workload: DIR/re-read-heavy/PROGRAM/TRACE. May be repeated.",
+        rich_help_panel=INPUT,
+        help="Your own traces: DIR/WORKLOAD/PROGRAM/TRACE. May be repeated.",
     ),
 ]
-_Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the generated corpus and of the forest.")]
+_Seed = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=MOST_SEED,
+        rich_help_panel=WORK,
+        metavar="NUMBER",
+        help="Seed of the generated corpus and of the forest.",
+    ),
+]
 
 
 @model.command()
 def train(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Model to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Model to write.")
+    ],
     add: _Own = None,
     seed: _Seed = 0,
 ) -> None:
     """Train a model on generated, recorded and your own traces, and cross-validate it. Takes several minutes.
 
-    The same seed, traces and package versions give the same model, bit for bit.
+    The same seed, traces and package versions give the same model, bit for bit. --add takes traces in folders named by
+    their workload, such as DIR/re-read-heavy/PROGRAM/TRACE.
 
-    Example: `tiering model train --add traces -o mine.skops`
+    Example: `tiering model train --add traces/ -o mine.skops`
     """
     from tiering.workload.classifier import save_model
     from tiering.workload.training.train import train_model
@@ -61,7 +78,11 @@ def evaluate(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="HTML file to write: reliability, and tables by family and kind."
+            "--output",
+            "-o",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="HTML file to write: reliability, and tables by family and kind.",
         ),
     ] = None,
     add: _Own = None,
@@ -89,7 +110,9 @@ def evaluate(
 
 @model.command()
 def card(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Markdown file to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Markdown file to write.")
+    ],
     model: _Model = None,
 ) -> None:
     """Write the model card: what the model is for, how it was made, how well it does, and its limits.

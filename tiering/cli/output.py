@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from tiering.cli.flags import verb_of, with_flags
+from tiering.cli.panels import OUTPUT
 from tiering.cli.prose import wrapped
 from tiering.text import shown
 
@@ -40,7 +41,10 @@ RUNNING: ContextVar[typer.Context | None] = ContextVar("RUNNING", default=None)
 #: Raised when a key of a --json document changes its meaning or goes. A new key leaves it.
 JSON_VERSION: Final = 1
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+JsonFlag = Annotated[
+    bool,
+    typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document on stdout, nothing else."),
+]
 
 
 def out() -> PlainConsole:

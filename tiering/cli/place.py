@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.advice.hour_price import HOUR_USD
-from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice, Lenient, OfCloud, TraceColumns
+from tiering.cli import completion
+from tiering.cli.choices import MOST_WORKERS, Catalog, HourPrice, Lenient, OfCloud, TraceColumns, either
 from tiering.cli.output import JsonFlag, emit_json, note, solver_aside, status
+from tiering.cli.panels import INPUT, JOB, OUTPUT, STORAGE
+from tiering.cli.progress import progress
 from tiering.errors import UsageError
 from tiering.literals import PlacedAs
 from tiering.units import format_count, parse_capacity, parse_number, parse_seconds
@@ -27,79 +30,107 @@ def place(
         list[Path],
         typer.Argument(
             metavar="TRACE|HEAT.csv|SURVEY.json",
-            help="I/O trace, a table written with --heat, or a survey. With --by dataset there may be several traces.",
+            autocompletion=completion.profiles_and_traces,
+            help="Trace, table written with --heat, or survey. Several with --by dataset.",
         ),
     ],
     capacity: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TIER[=SIZE]",
-            help="Tier to use, and its capacity. Without SIZE, the capacity in the catalog. May be repeated.",
             show_default=False,
+            rich_help_panel=STORAGE,
+            autocompletion=completion.tiers,
+            help="Tier to use, and its size if not the catalog's. May be repeated.",
         ),
     ] = None,
     tier: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[DIR=]NAME",
-            help="Tier that holds everything now, or the datasets below DIR. Moving to any other one is paid for. May "
-            "be repeated with DIR.",
+            metavar="[DIR=]TIER",
             show_default=False,
+            rich_help_panel=STORAGE,
+            autocompletion=completion.tiers,
+            help="Tier that holds all now, or what is below DIR. May be repeated.",
         ),
     ] = None,
     by: Annotated[
         PlacedAs,
         typer.Option(
-            help="Move single files, whole directories, or the datasets below --root. A packed store always moves as "
-            "one. A survey is placed by dataset."
+            rich_help_panel=INPUT, metavar=either(PlacedAs), help="What moves as one. A survey is placed by dataset."
         ),
     ] = "file",
     root: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Place every file below DIR, even if the trace does not touch it, with its real size."
+            metavar="DIR", rich_help_panel=INPUT, help="Also place the files below DIR that the trace does not touch."
         ),
     ] = None,
     runs_per_month: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[TRACE=]COUNT",
-            help="Runs like the trace in a month. By default 1, or a month of them if the trace spans a day or more. "
-            "May be repeated with TRACE, for the jobs of a survey.",
             show_default=False,
+            rich_help_panel=JOB,
+            help="Such runs in a month. By default 1, or as many as fit behind each other.",
         ),
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Duration of the trace, such as 90s or 2h, if the trace has no times."),
+        typer.Option(
+            metavar="TIME", rich_help_panel=JOB, help="Duration of the trace, such as 90s or 2h, if it has no times."
+        ),
     ] = None,
     hour_price: HourPrice = HOUR_USD,
     nodes: Annotated[
-        int, typer.Option(min=1, max=MOST_WORKERS, help="Nodes that the job occupies; all of them wait.")
+        int,
+        typer.Option(
+            min=1,
+            max=MOST_WORKERS,
+            rich_help_panel=JOB,
+            metavar="COUNT",
+            help="Nodes that the job occupies; all of them wait.",
+        ),
     ] = 1,
     in_flight: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Requests in flight at the same time. By default one for each process that runs at the same time.",
             show_default=False,
+            rich_help_panel=JOB,
+            metavar="COUNT",
+            help="Requests in flight. By default one for each process that runs.",
         ),
     ] = None,
-    most_busy: Annotated[float, typer.Option(help="Largest share of the time that a tier may be busy.")] = 0.8,
+    most_busy: Annotated[
+        float,
+        typer.Option(
+            rich_help_panel=STORAGE, metavar="SHARE", help="Largest share of the time that a tier may be busy."
+        ),
+    ] = 0.8,
     catalog: Catalog = None,
     cloud: OfCloud = None,
     what_if: Annotated[
         Path | None,
-        typer.Option(metavar="OTHER.toml", help="Also plan with this catalog, and compare."),
+        typer.Option(metavar="FILE", rich_help_panel=STORAGE, help="Also plan with this catalog, and compare."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan, as .csv or .json.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Write the plan, as .csv or .json."
+        ),
     ] = None,
     lists: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a file list for each tier, for rsync and rclone.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", rich_help_panel=OUTPUT, help="Write a file list for each tier, for rsync and rclone."
+        ),
     ] = None,
     heat: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write how much each file was read and written, as .csv.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=OUTPUT, help="Write how much each file was read and written, as .csv."
+        ),
     ] = None,
     columns: TraceColumns = None,
     lenient: Lenient = False,
@@ -109,7 +140,10 @@ def place(
 
     Prints a plan and moves nothing. With --lists it also writes file lists, and prints the commands that copy them.
 
-    Example: `tiering place run.parquet --capacity nvme=10TB --capacity hdd=100TB --capacity object --lists lists/`
+    A packed store always moves as one. With --tier, moving to any other tier is paid for. A trace of a day or more
+    counts as often as a month holds it, any other once; for the jobs of a survey, repeat --runs-per-month with TRACE.
+
+    Example: `tiering place train.strace --capacity nvme=2MB --capacity hdd=100TB --lists lists/`
     """
     # Imported here so that `tiering --help` does not wait for Polars and SciPy.
     from tiering.advice.catalog import load_catalog
@@ -156,9 +190,9 @@ def place(
             ]
         show_datasets(placed, output, (name_of(catalog), name_of(what_if)), json=json)
         return
-    trace = _single(traces, {*runs, *holding} - {""}, by)
-    with status(f"Reading {trace}"):
-        found = read_heat(trace, root=root, lenient=lenient, columns=columns)
+    trace = _single(traces, {*runs, *holding} - {""})
+    with progress(f"reading {trace}", "events") as advance:
+        found = read_heat(trace, root=root, lenient=lenient, columns=columns, progress=advance)
     if heat is not None:
         write_heat(found, heat)
         note(f"Wrote {heat}.")
@@ -212,11 +246,10 @@ def _capacities(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
         yield name, parse_capacity(size) if size else None
 
 
-def _single(traces: Sequence[Path], names: set[str], by: str) -> Path:
+def _single(traces: Sequence[Path], names: set[str]) -> Path:
     """Return the only trace of a placement of files. Raises UsageError for what only datasets have."""
     if len(traces) > 1 or names:
-        expected = "--by dataset for several traces, DIR=NAME and TRACE=COUNT"
-        raise UsageError("--by", expected=expected, found=f"--by {by}")
+        raise UsageError("--by", found="several traces, DIR=TIER and TRACE=COUNT need --by dataset")
     return traces[0]
 
 

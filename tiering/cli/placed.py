@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tiering.cli.output import out, table
 from tiering.placement.plan import PlacementSummary
-from tiering.units import counted, format_bytes, format_count, format_percent, format_usd
+from tiering.units import counted, format_bytes, format_count, format_number, format_percent, format_usd
 
 
 def show_plan(found: PlacementSummary) -> None:
@@ -47,7 +47,7 @@ def show_plan(found: PlacementSummary) -> None:
     shown.add_row(
         "in all",
         format_count(found.files),
-        format_bytes(found.bytes),
+        format_bytes(sum(share.bytes for share in found.tiers)),
         "",
         "",
         *map(format_usd, (*parts, found.monthly_usd)),
@@ -72,7 +72,7 @@ def _quality(found: PlacementSummary) -> str:
     if found.proven:
         return "No plan costs less (to 0.01 %)."
     gap = 100 * found.gap
-    shown = f"{gap:.2g}" if gap < 10 else f"{gap:.0f}"
+    shown = format_number(gap, 2)
     return f"Within {shown} % of the optimum: no plan costs less than {format_usd(found.bound_usd)} USD a month."
 
 
@@ -89,7 +89,7 @@ def compare(plans: Sequence[PlacementSummary], names: tuple[str, str]) -> None:
             *(format_count(each.files) for each in (first, second)),
             *(format_bytes(each.bytes) for each in (first, second)),
             *(format_percent(each.busy, 3) for each in (first, second)),
-            *(f"{each.waiting_h:,.3g}" for each in (first, second)),
+            *(format_number(each.waiting_h) for each in (first, second)),
             *(format_usd(each.monthly_usd) for each in (first, second)),
         )
     console.print()

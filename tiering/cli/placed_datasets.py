@@ -10,8 +10,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tiering.cli.output import emit_json, note, out, status, table
+from tiering.cli.output import emit_json, note, out, table
 from tiering.cli.placed import compare, show_plan
+from tiering.cli.progress import progress
 from tiering.errors import UsageError
 from tiering.text import first_few, shown
 from tiering.units import (
@@ -40,22 +41,21 @@ def survey_of(traces: Sequence[Path], root: Path | None, *, lenient: bool, colum
         if len(traces) > 1 or root is not None:
             raise UsageError(
                 str(traces[0]),
-                expected="a survey alone",
-                found="--root" if root is not None else f"{len(traces)} inputs",
+                found="a survey is placed alone",
                 action="Give traces and directories to tiering survey.",
             )
         return read_survey(traces[0])
     if root is None:
         raise UsageError("--by dataset", expected="--root DIR, or a survey in place of traces", found="neither")
-    with status(f"Surveying {root}"):
-        return survey([root], traces=traces, lenient=lenient, columns=columns)
+    with progress(f"surveying {root}", "files") as advance:
+        return survey([root], traces=traces, lenient=lenient, columns=columns, progress=advance)
 
 
 def refuse_files(lists: Path | None, heat: Path | None) -> None:
     """Raise UsageError for outputs that only a placement of files has."""
     for flag, value in (("--lists", lists), ("--heat", heat)):
         if value is not None:
-            raise UsageError(flag, expected="a placement of files", found="one of datasets", action="Leave it out.")
+            raise UsageError(flag, found="only a placement of files has it", action="Leave it out.")
 
 
 def show_datasets(

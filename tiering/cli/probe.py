@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.choices import Catalog
 from tiering.cli.output import JsonFlag, emit_json, note, out, status
+from tiering.cli.panels import MEASURING, OUTPUT, STORAGE
 from tiering.cli.tiers import figures_of, points_of
 from tiering.errors import command
 from tiering.units import format_bytes, format_seconds
@@ -19,30 +21,38 @@ if TYPE_CHECKING:
 
 def probe(
     location: Annotated[
-        str, typer.Argument(metavar="PATH|URL", help="Directory on the mount to measure, or URL of a bucket.")
+        str, typer.Argument(metavar="DIR|URL", help="Directory on the mount to measure, or URL of a bucket.")
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.toml", help="Write the tier to a catalog, for --catalog."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Write the tier to a catalog, for --catalog."
+        ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(metavar="N", help="Approximate seconds that the measurement may take.")
+        float,
+        typer.Option(metavar="SECONDS", rich_help_panel=MEASURING, help="About how long the measurement may take."),
     ] = 30.0,
     size: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Largest amount to write. It is deleted at the end. By default 1 GiB, or 64 MiB for a URL.",
             show_default=False,
+            rich_help_panel=MEASURING,
+            help="Most to write, until the end. By default 1GiB, or 64MiB for a URL.",
         ),
     ] = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the tier.")] = "measured",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", rich_help_panel=STORAGE, help="Name of the measured tier.")
+    ] = "measured",
     like: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="Tier in the catalog to copy the price and endurance from. By default the most similar one.",
+            metavar="TIER",
             show_default=False,
+            rich_help_panel=STORAGE,
+            autocompletion=completion.tiers,
+            help="Tier to copy price and endurance from. By default the most similar one.",
         ),
     ] = None,
     catalog: Catalog = None,
@@ -53,7 +63,7 @@ def probe(
     Measures reads, small files, look-ups, writes and syncs. It first prints how long it will take and how much it will
     write. It writes to a hidden directory or prefix of its own, and removes it at the end, even when interrupted.
 
-    Example: `tiering probe /mnt/data -o data.toml`
+    Example: `tiering probe . --seconds 10 -o here.toml`
     """
     # Imported here so that `tiering --help` does not wait for pydantic.
     from tiering.advice.catalog import load_catalog

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.asked_advice import assumptions_of, calibrated, command_line, takes_job_options
 from tiering.cli.job_options import JobOptions
-from tiering.cli.output import JsonFlag, emit_json, note, status
+from tiering.cli.output import JsonFlag, emit_json, note
+from tiering.cli.panels import OUTPUT
+from tiering.cli.progress import progress
 from tiering.errors import InputError
 
 
@@ -17,22 +20,36 @@ from tiering.errors import InputError
 def recommend(
     dataset: Annotated[
         str,
-        typer.Argument(metavar="DATASET|PROFILE", help="Directory of images, or its profile.json. Path or URL."),
+        typer.Argument(
+            metavar="DATASET|PROFILE",
+            autocompletion=completion.profiles_and_stores,
+            help="Directory of images or packed store, or its profile.json. Path or URL.",
+        ),
     ],
     asked: JobOptions,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Save the advice and its basis, for `tiering report`, as JSON."
+            "--output",
+            "-o",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="Save the advice and its basis, for `tiering report`.",
         ),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Say in full what the advice takes for granted.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", rich_help_panel=OUTPUT, help="Say in full what the advice takes for granted.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Recommend the storage tier, the packed format, the codec and the cache for a dataset.
 
     Predicts the time and cost of every feasible combination, drops those that break a limit, and ranks the rest. If the
     profile contains a trace, the advice is for the workload of that trace. Nothing is changed.
+
+    With --samples-per-second alone, the job must not wait, whatever that costs. --reencode also chooses from stores
+    made for training; the originals stay. What --originals does with the original files beside a packed store counts:
+    cheapest keeps them where that costs least, stay where they are, and drop deletes them.
 
     Example: `tiering recommend profile.json --tier nfs --ram 64GiB --epochs 90 --max-epoch-time 30min`
     """
@@ -42,13 +59,12 @@ def recommend(
     from tiering.workload.profile import profile_at
 
     given = assumptions_of(asked)
-    with status(f"Reading {dataset}"):
-        profile = profile_at(dataset, reencoded=asked.reencode)
+    with progress(f"reading {dataset}", "images") as advance:
+        profile = profile_at(dataset, reencoded=asked.reencode, progress=advance)
     if profile.dataset is None:
         raise InputError(
             dataset,
-            expected="the profile of a dataset",
-            found="traces alone",
+            found="this profile has traces alone, and no dataset",
             action="Make it with the dataset: tiering profile DATASET --trace FILE -o profile.json",
         )
     found = advise(profile, calibrated(given, profile, asked), command=command_line())

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.convert import Columns
 from tiering.cli.output import JsonFlag, emit_json, note, out
+from tiering.cli.panels import INPUT
 from tiering.text import first_few
 from tiering.units import counted, format_count
 
@@ -17,15 +19,23 @@ FilesRoot = Annotated[
     str | None,
     typer.Option(
         "--root",
-        metavar="DIRECTORY",
-        help="Directory from which the paths of masks and other files in the table start. By default the table's own.",
+        metavar="DIR",
+        rich_help_panel=INPUT,
+        help="Where the paths in the table start. By default the table's directory.",
     ),
 ]
 
 
 def relabel(
-    store: Annotated[str, typer.Argument(help="Finished store to change. Path or URL.")],
-    table: Annotated[str, typer.Argument(help="Table with a column of keys or paths, and values to set.")],
+    store: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE", autocompletion=completion.stores, help="Finished store to change. Path or URL."
+        ),
+    ],
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="Table with a column of keys or paths, and values to set.")
+    ],
     columns: Columns = None,
     root: FilesRoot = None,
     json: JsonFlag = False,

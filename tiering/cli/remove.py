@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.convert import Dask, Progress, Workers, crew
 from tiering.cli.output import JsonFlag, emit_json, note, out, plain
+from tiering.cli.panels import PACKING, SAMPLES
 from tiering.cli.progress import progress
 from tiering.text import first_few
 from tiering.units import counted, format_bytes, format_count
@@ -16,19 +18,32 @@ _SHOWN = 10
 
 
 def remove(
-    store: Annotated[str, typer.Argument(help="Finished store to change. Path or URL.")],
+    store: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE", autocompletion=completion.stores, help="Finished store to change. Path or URL."
+        ),
+    ],
     keys: Annotated[
-        str | None, typer.Option("--keys", metavar="FILE", help="File with the key of a sample on each line.")
+        str | None,
+        typer.Option(
+            "--keys", metavar="FILE", rich_help_panel=SAMPLES, help="File with the key of a sample on each line."
+        ),
     ] = None,
     where: Annotated[
         str | None,
         typer.Option(
-            "--where", metavar="SQL", help="Samples for which this SQL condition holds, such as \"label = 'cat'\"."
+            "--where",
+            metavar="SQL",
+            rich_help_panel=SAMPLES,
+            help="Samples for which this holds, such as \"label = 'cat'\".",
         ),
     ] = None,
     purge: Annotated[
         bool,
-        typer.Option("--purge", help="Delete the bytes too. Alone: of all samples that were removed before."),
+        typer.Option(
+            "--purge", rich_help_panel=PACKING, help="Delete the bytes too. Alone: of all samples removed before."
+        ),
     ] = False,
     workers: Workers = None,
     dask: Dask = None,

@@ -6,15 +6,27 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.convert import Dask, Progress, Workers, crew
 from tiering.cli.output import JsonFlag, emit_json, out
+from tiering.cli.panels import INPUT
 from tiering.cli.progress import progress
 
 
 def repair(
-    store: Annotated[str, typer.Argument(help="Finished store to repair. Path or URL.")],
+    store: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE", autocompletion=completion.stores, help="Finished store to repair. Path or URL."
+        ),
+    ],
     source: Annotated[
-        str, typer.Option(metavar="DATASET", help="Dataset that the store was packed from. It is never changed.")
+        str,
+        typer.Option(
+            metavar="DATASET",
+            rich_help_panel=INPUT,
+            help="Dataset that the store was packed from. It is never changed.",
+        ),
     ],
     workers: Workers = None,
     dask: Dask = None,

@@ -8,11 +8,14 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.asked_advice import assumptions_of, calibrated, command_line, takes_job_options, typed_job_options
 from tiering.cli.choices import Lenient, TraceColumns
 from tiering.cli.flags import with_flags
 from tiering.cli.job_options import JobOptions
-from tiering.cli.output import note, status
+from tiering.cli.output import note
+from tiering.cli.panels import INPUT, OUTPUT
+from tiering.cli.progress import progress
 from tiering.errors import UsageError
 from tiering.units import counted, format_bytes
 
@@ -23,35 +26,45 @@ def report(
         str,
         typer.Argument(
             metavar="PROFILE|ADVICE|DATASET",
-            help="A profile.json, an advice.json, a directory of images, or a packed store. Path or URL.",
+            autocompletion=completion.profiles_and_stores,
+            help="A profile.json or advice.json, a directory of images, or a packed store.",
         ),
     ],
     asked: JobOptions,
     others: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[TRACE|OTHER]...",
-            help="Traces to show in addition to those of the profile. Or one other profile, advice or packed store, "
-            "to compare with.",
+            metavar="TRACE|OTHER...",
+            autocompletion=completion.profiles_and_traces,
+            help="Further traces; or one profile, advice or store to compare with.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="HTML file to write. By default report.html.", show_default=False
+            "--output",
+            "-o",
+            metavar="FILE",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+            help="HTML file to write. By default report.html.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    force: Annotated[bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace existing files.")] = False,
     advice: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Show this advice, which `tiering recommend -o` saved, and make none."),
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=INPUT,
+            help="Show this advice, saved by `tiering recommend -o`, and make none.",
+        ),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write the charts into this directory, each as SVG, PDF and CSV, in a style for print. HTML is then "
-            "written only with -o.",
+            rich_help_panel=OUTPUT,
+            help="Write the charts as SVG, PDF and CSV here. HTML only with -o then.",
         ),
     ] = None,
     columns: TraceColumns = None,
@@ -61,7 +74,7 @@ def report(
 
     The report is one file that opens offline. Traces that the profile names are read again if they still exist. Takes
     every option of `tiering recommend`, or the advice that it saved, so that both say the same. Needs
-    `pip install 'tiering[report]'`; --figures needs `pip install 'tiering[figures]'`.
+    `pip install 'tiering[report]'`; --figures needs `pip install 'tiering[figures]'`, and leaves a caption for each.
 
     Example: `tiering report profile.json -o report.html`
     """
@@ -77,15 +90,15 @@ def report(
         _keep(page, figures)
     other, traces = _told_apart(others or [])
     given = assumptions_of(asked)
-    with status("Reading"):
-        read = [read_source(each, reencoded=asked.reencode) for each in (source, *other)]
+    with progress("reading", "images") as advance:
+        read = [read_source(each, reencoded=asked.reencode, progress=advance) for each in (source, *other)]
         saved = None if advice is None else read_advice(advice)
     if saved is not None or any(isinstance(each, SavedAdvice) for each in read):
         _refuse(typed_job_options())
     found = []
     for each in read:
         basis = calibrated(given, each, asked) if isinstance(each, Profile) else given
-        with status("Reading"):
+        with progress("reading traces", "events") as advance:
             found.append(
                 gather(
                     each,
@@ -95,6 +108,7 @@ def report(
                     lenient=lenient,
                     columns=columns,
                     command=command_line(),
+                    progress=advance,
                 )
             )
     say = partial(with_flags, "recommend")
@@ -112,11 +126,9 @@ def report(
 def _keep(page: Path | None, figures: Path | None) -> None:
     """Refuse to replace what exists."""
     if page is not None and page.exists():
-        raise UsageError(str(page), expected="no such file", found="one", action="Replace it with --force.")
+        raise UsageError(str(page), found="it exists already", action="Replace it with --force.")
     if figures is not None and figures.is_dir() and any(figures.iterdir()):
-        raise UsageError(
-            str(figures), expected="an empty directory, or none", found="files", action="Replace them with --force."
-        )
+        raise UsageError(str(figures), found="the directory is not empty", action="Replace them with --force.")
 
 
 def _told_apart(others: list[Path]) -> tuple[list[str], list[Path]]:
@@ -137,8 +149,7 @@ def _told_apart(others: list[Path]) -> tuple[list[str], list[Path]]:
     if compared and traces:
         raise UsageError(
             " ".join(map(str, traces)),
-            expected="no traces beside something to compare with",
-            found=counted(len(traces), "trace"),
+            found="traces cannot be shown beside a comparison",
             action="Put each trace into a profile: tiering profile DATASET --trace FILE -o profile.json",
         )
     return [str(path) for path in compared], traces
@@ -148,7 +159,6 @@ def _refuse(typed: list[str]) -> None:
     if typed:
         raise UsageError(
             ", ".join(typed),
-            expected="no options of the job, because the advice was saved with its own",
-            found=f"{len(typed)}",
+            found="the saved advice has options of its own",
             action="Give them to tiering recommend -o, or leave the saved advice out.",
         )

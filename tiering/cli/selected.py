@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli.panels import SAMPLES
+
 if TYPE_CHECKING:
     from tiering.store.protocol import Store
 
 Split = Annotated[
     list[str] | None,
     typer.Option(
-        "--split", metavar="NAME", help="Only samples of this split. Repeat it for several.", show_default=False
+        "--split",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=SAMPLES,
+        help="Only samples of this split. May be repeated.",
     ),
 ]
 Where = Annotated[
@@ -20,7 +26,8 @@ Where = Annotated[
     typer.Option(
         "--where",
         metavar="SQL",
-        help="Only samples for which this SQL condition holds, such as \"label in ('cat', 'dog') and size < 100000\".",
+        rich_help_panel=SAMPLES,
+        help="Only samples for which this holds: \"label = 'cat' and size < 100000\".",
     ),
 ]
 

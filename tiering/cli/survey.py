@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.choices import Lenient, TraceColumns
-from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, table
+from tiering.cli.panels import INPUT, OUTPUT
+from tiering.cli.progress import progress
 from tiering.text import shown
 from tiering.units import counted, format_bytes, format_count, format_seconds
 
@@ -22,18 +25,22 @@ _ROWS: Final = 40
 
 
 def survey(
-    roots: Annotated[list[str], typer.Argument(metavar="ROOT...", help="Directories to look into.")],
+    roots: Annotated[list[str], typer.Argument(metavar="DIR...", help="Directories to look into.")],
     trace: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE",
-            help="I/O trace or access log of a job, or a table of heat: adds how much it reads of each dataset. "
-            "May be repeated.",
+            metavar="TRACE",
             show_default=False,
+            rich_help_panel=INPUT,
+            autocompletion=completion.traces,
+            help="Trace or access log of a job: adds what it reads. May be repeated.",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the survey, for tiering place.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Write the survey, for `tiering place`."
+        ),
     ] = None,
     columns: TraceColumns = None,
     lenient: Lenient = False,
@@ -43,13 +50,13 @@ def survey(
 
     Finds folders of images, tar files, tables, TFRecords, arrays, and packed stores (LMDB, Zarr). Opens no file.
 
-    Example: `tiering survey /data /scratch --trace train.strace -o survey.json`
+    Example: `tiering survey photos/ scans/ --trace train.strace -o survey.json`
     """
     # Imported here so that `tiering --help` stays quick.
     from tiering.placement.survey import survey as look
 
-    with status(f"Surveying {', '.join(roots)}"):
-        found = look(roots, traces=trace or (), lenient=lenient, columns=columns)
+    with progress(f"surveying {', '.join(roots)}", "files") as advance:
+        found = look(roots, traces=trace or (), lenient=lenient, columns=columns, progress=advance)
     if output is not None:
         from tiering.placement.survey_file import write_survey
 

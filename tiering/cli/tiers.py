@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.choices import Catalog, OfCloud
 from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.verbs import Verbs
-from tiering.units import format_bytes, format_rate, format_seconds
+from tiering.units import format_bytes, format_number, format_rate, format_seconds
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,14 +50,20 @@ def list_tiers(catalog: Catalog = None, cloud: OfCloud = None, json: JsonFlag = 
             format_rate(tier.write_bandwidth),
             *map(format_seconds, (tier.read_latency_p50, tier.read_latency_p99)),
             str(tier.queue_depth),
-            *(f"{price:g}" for price in (tier.price, tier.request_price, tier.retrieval_price, tier.minimum_days)),
+            *(
+                format_number(price, 6)
+                for price in (tier.price, tier.request_price, tier.retrieval_price, tier.minimum_days)
+            ),
         )
     out().show(shown, drop=_NARROW)
 
 
 @tiers.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Tier, such as nvme, hdd, nfs or object.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="TIER", autocompletion=completion.tiers, help="Tier, such as nvme, hdd, nfs or object."),
+    ],
     catalog: Catalog = None,
     cloud: OfCloud = None,
     json: JsonFlag = False,
@@ -80,9 +87,7 @@ def show(
 def check(
     file: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[FILE]", envvar="TIERING_CATALOG", help="Catalog to check; by default the shipped one."
-        ),
+        typer.Argument(metavar="FILE", envvar="TIERING_CATALOG", help="Catalog to check; by default the shipped one."),
     ] = None,
     cloud: OfCloud = None,
     json: JsonFlag = False,
@@ -119,7 +124,7 @@ def figures_of(tier: Tier) -> Table:
     shown.columns[2].justify, shown.columns[2].no_wrap = "left", False
     for key, field in type(tier).model_fields.items():
         if key not in {"name", "title", "read_points"}:
-            shown.add_row(key, _shown(key, getattr(tier, key)), f"  {field.description}")
+            shown.add_row(key, _shown(key, getattr(tier, key)), f"  {(field.description or '').replace('None:', '-:')}")
     return shown
 
 
@@ -157,4 +162,4 @@ def _unit_of(key: str) -> Callable[[float], str]:
         return format_bytes
     if key == "durability":
         return "{:.14g}".format
-    return lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return format_number

@@ -7,22 +7,24 @@ from typing import Annotated
 
 import typer
 
+from tiering.cli.choices import either
 from tiering.cli.output import note
+from tiering.cli.panels import OUTPUT, WORK
 from tiering.literals import Tracer
 from tiering.units import counted, format_bytes
 
 
 def trace(
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command and its arguments.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Trace to write.")] = Path(
-        "trace.parquet"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Trace to write.")
+    ] = Path("trace.parquet"),
     backend: Annotated[
         Tracer,
         typer.Option(
-            help="tracepoints: the kernel records every system call; needs root, or CAP_BPF and CAP_PERFMON. strace: "
-            "every system call too, but it stops the command at each. dftracer: costs little, but sees only calls of "
-            "the C library. auto: the first of these that the system allows."
+            rich_help_panel=WORK,
+            metavar=either(Tracer),
+            help="How to record. auto takes the first that the system allows.",
         ),
     ] = "auto",
 ) -> None:
@@ -30,6 +32,9 @@ def trace(
 
     The command keeps its standard streams and receives the signals that are sent to tiering. tiering exits with its
     exit status. `tiering profile --trace` and `tiering classify` read the trace, a Parquet file.
+
+    tracepoints: the kernel records every system call; needs root, or CAP_BPF and CAP_PERFMON. strace: every system
+    call too, but it stops the command at each. dftracer: costs little, but sees only calls of the C library.
 
     Example: `tiering trace -o train.parquet -- python train.py`
     """

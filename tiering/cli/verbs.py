@@ -78,19 +78,23 @@ class Verb(TyperCommand):
         finally:
             RUNNING.reset(running)
 
-    def format_help(self, ctx: typer.Context, *words: Any) -> None:  # type: ignore[override]
+    def format_help(self, ctx: typer.Context, *_: Any) -> None:  # type: ignore[override]
         """Show the help."""
-        _leave_out_marks(self, ctx)
-        super().format_help(ctx, *words)
+        # Imported with Rich, for the help alone.
+        from tiering.cli.help import show_help
+
+        show_help(self, ctx)
 
 
 class Group(TyperGroup):
     """A group of commands."""
 
-    def format_help(self, ctx: typer.Context, *words: Any) -> None:  # type: ignore[override]
+    def format_help(self, ctx: typer.Context, *_: Any) -> None:  # type: ignore[override]
         """Show the help."""
-        _leave_out_marks(self, ctx)
-        super().format_help(ctx, *words)
+        # Imported with Rich, for the help alone.
+        from tiering.cli.help import show_help
+
+        show_help(self, ctx)
 
 
 class Verbs(typer.Typer):
@@ -102,14 +106,3 @@ class Verbs(typer.Typer):
     def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
         """Return a decorator that makes a function a command."""
         return super().command(name, cls=Verb, **options)
-
-
-def _leave_out_marks(command: TyperCommand | TyperGroup, ctx: typer.Context) -> None:
-    """Remove noise from the help: <bool> beside a flag, and an asterisk beside `[required]`."""
-    # Imported with Rich, for the help alone.
-    from typer import rich_utils
-
-    rich_utils.REQUIRED_SHORT_STRING = ""
-    for parameter in command.get_params(ctx):
-        if getattr(parameter, "is_flag", False):
-            parameter.metavar = ""

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.output import JsonFlag, emit_json, note, out, plain
+from tiering.cli.panels import INPUT, OUTPUT, WORK
 from tiering.cli.progress import progress
 from tiering.errors import command
 from tiering.sources.account_lines import account_lines
@@ -17,15 +19,31 @@ if TYPE_CHECKING:
 
 
 def verify(
-    store: Annotated[str, typer.Argument(help="Store to check. Path or URL.")],
+    store: Annotated[
+        str, typer.Argument(metavar="STORE", autocompletion=completion.stores, help="Store to check. Path or URL.")
+    ],
     source: Annotated[
-        str | None, typer.Option(help="Dataset that the store was packed from. Compares every byte and label with it.")
+        str | None,
+        typer.Option(
+            rich_help_panel=INPUT,
+            metavar="DATASET",
+            help="Dataset that it was packed from: compares every byte and label.",
+        ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Check only structure and sizes.")] = False,
-    decode: Annotated[
-        bool, typer.Option("--decode", help="Also decode every image, and list those that fail.")
+    quick: Annotated[
+        bool, typer.Option("--quick", rich_help_panel=WORK, help="Check only structure and sizes.")
     ] = False,
-    show: Annotated[bool | None, typer.Option("--progress/--no-progress", help="Show progress on stderr.")] = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", rich_help_panel=WORK, help="Also decode every image, and list those that fail.")
+    ] = False,
+    show: Annotated[
+        bool | None,
+        typer.Option(
+            "--progress/--no-progress",
+            rich_help_panel=OUTPUT,
+            help="Show progress on stderr. By default on a terminal.",
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Check every shard, every column and the CRC-32C of every sample of a store.

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tiering.cli import completion
 from tiering.cli.output import json_line, note, talk
+from tiering.cli.panels import INPUT, OUTPUT
 from tiering.errors import TieringError, UsageError, command
 from tiering.units import counted, format_bytes, format_percent, format_seconds
 
@@ -31,56 +33,81 @@ def watch(
     job: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PID | -- COMMAND...", help="The process to watch, or a command to start.", show_default=False
+            metavar="PID | -- COMMAND...", show_default=False, help="The process to watch, or a command to start."
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="PATTERN", help="Watch the process whose command line matches this regular expression."),
+        typer.Option(
+            metavar="PATTERN",
+            rich_help_panel=INPUT,
+            help="Watch the process whose command line matches this expression.",
+        ),
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option("--for", metavar="TIME", help="Stop after this time, such as 90s or 10min.", show_default=False),
+        typer.Option(
+            "--for",
+            metavar="TIME",
+            show_default=False,
+            rich_help_panel=INPUT,
+            help="Stop after this time, such as 90s or 10min.",
+        ),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Trace to write.")] = Path(
-        "trace.parquet"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Trace to write.")
+    ] = Path("trace.parquet"),
     dataset: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH",
-            help="The directory or file that holds what the job reads. Its bytes tell how far an epoch is.",
+            metavar="DATASET",
             show_default=False,
+            rich_help_panel=INPUT,
+            autocompletion=completion.stores,
+            help="What the job reads: its bytes tell how far an epoch is.",
         ),
     ] = None,
     warm_maps: Annotated[
         bool,
         typer.Option(
             "--warm-maps",
-            help="Also watch mapped files that stay in memory. This clears the marks of used pages, by which the kernel"
-            " finds memory to free.",
+            rich_help_panel=INPUT,
+            help="Also watch mapped files in memory. Clears the kernel's marks of used pages.",
         ),
     ] = False,
     live: Annotated[
         bool | None,
         typer.Option(
             "--live/--no-live",
-            help="Show the job on stderr. By default on a terminal, but not with a command: it has the terminal then.",
             show_default=False,
+            rich_help_panel=OUTPUT,
+            help="Show the job on stderr. By default on a terminal, without a command.",
         ),
     ] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics on this port, at /metrics.")
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            rich_help_panel=OUTPUT,
+            metavar="PORT",
+            help="Serve Prometheus metrics on this port, at /metrics.",
+        ),
     ] = None,
     metrics_host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address for the metrics. 0.0.0.0 lets other machines read them.")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            rich_help_panel=OUTPUT,
+            help="Address for the metrics. 0.0.0.0 lets other machines read them.",
+        ),
     ] = "127.0.0.1",
     json: Annotated[
         bool,
         typer.Option(
             "--json",
-            help="Print a JSON document for each look, one a line, and the result as the last line. What a command"
-            " prints on stdout then goes to stderr.",
+            rich_help_panel=OUTPUT,
+            help="Print a document for each look, one a line. The command's own output goes to stderr.",
         ),
     ] = False,
 ) -> None:
@@ -89,7 +116,7 @@ def watch(
     The job is neither stopped nor changed. With it, all processes that it has started and will start are watched, until
     they end, or until Ctrl-C. `tiering classify` and `tiering profile --trace` read the trace that this writes.
 
-    Example: `tiering watch 4242 --for 10min -o train.parquet`
+    Example: `tiering watch --for 10min -o train.parquet -- python train.py`
     """
     target = _target(job, name)
     # Imported here so that `tiering --help` does not wait for Polars.
@@ -230,21 +257,22 @@ def _conclude(watched: Watched, waits: list[Cause], dataset: Path | None) -> Non
     from tiering.system.signals import exit_code_of
 
     data = "DATASET" if dataset is None else dataset
+    read, written = format_bytes(watched.bytes_read), format_bytes(watched.bytes_written)
+    _say(f"In {format_seconds(watched.seconds)} the job read {read} and wrote {written}.")
+    for cause in waits:
+        _say(f"Where it waits, {cause.name}: {cause.evidence} {cause.fix}")
+        if cause.command is not None:
+            note(f"  {cause.command.replace('DATASET', command(data))}")
     note("What was seen:")
     for source in watched.sources:
         _say(_said(source), 2)
     for line in watched.notes:
         _say(f"Note: {line}")
-    for cause in waits:
-        _say(f"Where it waits, {cause.name}: {cause.evidence} {cause.fix}")
-        if cause.command is not None:
-            note(f"  {cause.command.replace('DATASET', command(data))}")
-    read, written = format_bytes(watched.bytes_read), format_bytes(watched.bytes_written)
     ended = "Interrupted. " if watched.interruption is not None else ""
-    # What matters most stands last, where a small terminal still shows it.
+    # Where the trace is stands last, where a small terminal still shows it.
     _say(
-        f"{ended}Wrote {watched.path}: {counted(watched.events, 'event')} in {format_seconds(watched.seconds)}, {read} "
-        f"read, {written} written. Watching took {format_percent(watched.watcher_share, digits=2)} of a core."
+        f"{ended}Wrote {watched.path}: {counted(watched.events, 'event')}, {read} read, {written} written. "
+        f"Watching took {format_percent(watched.watcher_share, digits=2)} of a core."
     )
     note("Next, what kind of workload it is, and where and how to keep its data:")
     note(f"  {command('tiering', 'classify', watched.path)}")

@@ -15,6 +15,7 @@ import numpy as np
 from tiering.dataset.scan_processes import scan_together
 from tiering.dataset.size_distribution import Sizes
 from tiering.errors import from_os_error
+from tiering.progress import Progress, no_progress
 from tiering.sources.left_out import PACKED, LeftOut
 from tiering.sources.trees.entries import Task, TaskResult, look
 from tiering.sources.trees.remote_folder import FOLDER, RemoteFolder
@@ -49,11 +50,19 @@ class Totals:
     odd_names: int = 0
 
 
-def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, processes: int | None = None) -> Totals:
+def count_tree(
+    root: str | os.PathLike[str],
+    *,
+    keep: int = 0,
+    seed: int = 0,
+    processes: int | None = None,
+    progress: Progress = no_progress,
+) -> Totals:
     """Count the files of a local directory and add up their sizes.
 
     root: the directory. keep: how many images to draw at random. seed: of that sample, which otherwise depends only on
-    the tree and the order in which the system lists it. processes: at most; by default one per core.
+    the tree and the order in which the system lists it. processes: at most; by default one per core. progress: called
+    with the images counted, an estimate of all by the directories that are known, and their bytes.
     Links are followed, and other entries are left out and counted, as in tiering.sources.trees.walk.
     Raises MachineError if the root cannot be read or a process is lost.
     Memory: the sample, a few bytes per directory, 16 MB of sizes, and in each process 20,000 names, or those of one
@@ -62,7 +71,7 @@ def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, pr
     """
     top = os.path.abspath(os.fsencode(root))  # noqa: PTH100 - bytes paths
     workers = processes or usable_cores()
-    count = Count(keep)
+    count = Count(keep, progress)
     pending = [Task(b"", b"")]
     try:
         while pending and (count.totals.sizes.count < _ALONE or workers == 1):
@@ -76,13 +85,13 @@ def count_tree(root: str | os.PathLike[str], *, keep: int = 0, seed: int = 0, pr
     return count.finished()
 
 
-def count_remote(url: str, *, keep: int = 0, seed: int = 0) -> Totals:
+def count_remote(url: str, *, keep: int = 0, seed: int = 0, progress: Progress = no_progress) -> Totals:
     """List a whole tree behind a URL and add up sizes, as count_tree does. 16 directories are listed at once.
 
     Memory: a thousand names of each of these, and totals.
     Raises MachineError if the server does not answer, UsageError if its driver is missing.
     """
-    count = Count(keep)
+    count = Count(keep, progress)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         pending = [RemoteFolder.top(url)]
@@ -93,7 +102,7 @@ def count_remote(url: str, *, keep: int = 0, seed: int = 0) -> Totals:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for each in done:
                 found, folders = each.result()
-                count.add(found)
+                count.add(found, len(folders))
                 pending += folders
     return count.finished()
 
@@ -122,14 +131,16 @@ def _list(folder: RemoteFolder, count: Count, seed: int) -> tuple[TaskResult, li
 class Count:
     """The totals so far, and the limit below which an image's random number puts it into the sample."""
 
-    def __init__(self, keep: int) -> None:
+    def __init__(self, keep: int, progress: Progress = no_progress) -> None:
         self.totals = Totals()
+        self._progress, self._known, self._listed = progress, 1, 0
+        progress(0, 0, 0)
         self.keep = keep
         self.limit = 1.0 if keep else 0.0
         self.numbered: list[tuple[float, bytes, int]] = []
 
-    def add(self, found: TaskResult) -> None:
-        """Add the contents of some directories."""
+    def add(self, found: TaskResult, below: int = 0) -> None:
+        """Add the contents of some directories. below: how many are known below them, besides its tasks."""
         totals = self.totals
         totals.sizes.add(np.frombuffer(found.sizes, np.int64))
         for folder, count in found.folders.items():
@@ -137,6 +148,10 @@ class Count:
         totals.extensions.update(found.extensions)
         totals.left_out.merge(found.left_out)
         totals.odd_names += found.odd_names
+        self._known += below + len(found.tasks)
+        self._listed += 1
+        images = totals.sizes.count
+        self._progress(images, images * max(self._known, self._listed) // self._listed, totals.sizes.total)
         self.numbered += [row for row in found.kept if row[0] < self.limit]
         if len(self.numbered) > 2 * self.keep + 1000:
             self._thin()

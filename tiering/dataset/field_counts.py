@@ -14,7 +14,7 @@ from tiering.literals import FieldKind
 from tiering.sources.cell_kinds import CellKind
 from tiering.sources.fields import place_column, value_column
 from tiering.sources.found_field import FoundField
-from tiering.units import format_bytes
+from tiering.units import format_bytes, format_number
 
 #: The kinds whose values are numbers.
 NUMBERS: Final = ("integer", "float")
@@ -47,7 +47,7 @@ class ProfiledField(BaseModel):
         """Return a value of the distribution as text: a number, or a size with its unit."""
         if not self.numeric:
             return format_bytes(value)
-        return f"{value:,.0f}" if self.kind == "integer" and abs(value) < _LONG else f"{value:,.4g}"
+        return f"{value:,.0f}" if self.kind == "integer" and abs(value) < _LONG else format_number(value)
 
 
 class FieldCounts:

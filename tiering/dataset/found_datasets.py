@@ -13,6 +13,7 @@ from typing import Final
 
 from tiering.dataset.dataset_rules import FoundDataset, OpenDirectory, closed_datasets, folded, join
 from tiering.dataset.scan_processes import scan_together
+from tiering.progress import Progress, no_progress
 from tiering.sources.trees.directory_totals import DirectoryTotals, SurveyTask, Totals, add_up
 from tiering.system.machine import usable_cores
 from tiering.text import display
@@ -37,13 +38,20 @@ class Found:
     examples: list[str] = field(default_factory=list)
 
 
-def find_datasets(roots: Sequence[bytes], *, skipped: Iterable[bytes] = (), processes: int | None = None) -> Found:
+def find_datasets(
+    roots: Sequence[bytes],
+    *,
+    skipped: Iterable[bytes] = (),
+    processes: int | None = None,
+    progress: Progress = no_progress,
+) -> Found:
     """Find the datasets below some directories.
 
     Args:
         roots: Absolute paths, none below another. Links are not followed.
         skipped: Absolute paths of directories that are not entered.
         processes: At most; by default one for each core.
+        progress: Called with the files counted, an estimate of all by the directories that are known, and their bytes.
 
     Returns:
         The datasets, and everything else. A directory that cannot be listed is counted and named.
@@ -52,7 +60,8 @@ def find_datasets(roots: Sequence[bytes], *, skipped: Iterable[bytes] = (), proc
         MachineError: If a process is lost.
     """
     workers, ignored = processes or usable_cores(), frozenset(skipped)
-    fold = _Fold()
+    fold = _Fold(progress, len(roots))
+    progress(0, 0, 0)
     pending = [SurveyTask(root.rstrip(b"/") + b"/", b"") for root in roots]
     for task in pending:
         fold.open(task.parent, None)
@@ -69,9 +78,11 @@ def find_datasets(roots: Sequence[bytes], *, skipped: Iterable[bytes] = (), proc
 class _Fold:
     """Folds directories into datasets, each as soon as all below it are known."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress, roots: int) -> None:
         self.found = Found()
-        self.files = 0
+        self.files = self.bytes = self.listed = 0
+        self.known = roots
+        self._progress = progress
         self._open: dict[bytes, OpenDirectory] = {}
 
     def open(self, path: bytes, above: OpenDirectory | None) -> OpenDirectory:
@@ -86,6 +97,8 @@ class _Fold:
             here = self._open.get(answer.path) or self.open(answer.path, self._open[_parent(answer.path)])
             tasks += answer.tasks
             self.files += answer.totals.files
+            self.bytes += answer.totals.bytes
+            self.known += len(answer.tasks)
             if answer.failed:
                 self.found.unreadable += 1
                 if len(self.found.examples) < _EXAMPLES:
@@ -100,6 +113,8 @@ class _Fold:
                 here.own.marks |= answer.totals.marks
             here.waiting += sum(task.names.count(b"\0") + 1 for task in answer.tasks) - 1
             self._settle(here)
+        self.listed += len(answers)
+        self._progress(self.files, self.files * max(self.known, self.listed) // max(1, self.listed), self.bytes)
         return tasks
 
     def _settle(self, here: OpenDirectory) -> None:

@@ -13,27 +13,19 @@ from tiering.dataset.class_sizes import describe, labelled, splits_of
 from tiering.dataset.estimates import EstimatedValue
 from tiering.dataset.field_counts import ProfiledField
 from tiering.dataset.field_files import with_sizes
+from tiering.dataset.gathering import gather
 from tiering.dataset.profile_account import close_account, failed_kinds, notes_on
 from tiering.dataset.profile_estimates import MAX_SHAPES, estimates_of
 from tiering.dataset.reencoded_sample import ReencodedFigures, reencoded_figures
-from tiering.dataset.totals import MAX_DAMAGED, Gathered, count_folder, count_source, from_sample
-from tiering.dataset.tree_reads import tree_at
-from tiering.dataset.tree_sample import sample_tree
+from tiering.dataset.totals import MAX_DAMAGED, Gathered
 from tiering.images.image import ImageHeader
 from tiering.literals import TrainingFormat
 from tiering.notebook import Shown, Summary, data_frame
+from tiering.progress import Progress, no_progress
 from tiering.sources.account import Account
 from tiering.sources.labels.folders import Layout
-from tiering.sources.left_out import (
-    DAMAGED,
-    NOT_AN_IMAGE,
-    NOT_FETCHED,
-    NOT_PACKED,
-    SIDECAR,
-    UNREADABLE_FILE,
-)
-from tiering.sources.metadata_tables import has_metadata
-from tiering.sources.source import AnySource, Source, open_source
+from tiering.sources.left_out import DAMAGED, NOT_AN_IMAGE, NOT_FETCHED, NOT_PACKED, SIDECAR, UNREADABLE_FILE
+from tiering.sources.source import AnySource, open_source
 from tiering.text import display, without_secrets
 from tiering.units import format_bytes, format_count
 
@@ -43,23 +35,11 @@ if TYPE_CHECKING:
 #: Files that are not images, and images that cannot be packed. Each has a figure of its own.
 _OTHERS: Final = (NOT_AN_IMAGE, SIDECAR)
 _OF_IMAGES: Final = (DAMAGED, NOT_FETCHED, NOT_PACKED, UNREADABLE_FILE)
-
-#: How many files a sample draws, and how many headers are read of a dataset that is neither small nor sampled.
-SAMPLED: Final = 2000
-
 #: Stands for the format of samples that are decoded.
 PIXELS: Final = "pixels"
 
 #: The layouts of packed stores.
 PACKED_LAYOUTS: Final[frozenset[Layout]] = frozenset({"LMDB store", "Zarr store"})
-
-#: Larger datasets are sampled instead of counted, and of more than ALL_HEADERS images not every header is read, unless
-#: the caller requests it.
-COUNTED: Final = 100_000
-ALL_HEADERS: Final = 10_000
-
-#: Most headers read, even on request: all are kept until the end.
-MOST_HEADERS: Final = 100_000
 
 
 class ImageShape(BaseModel):
@@ -159,6 +139,7 @@ def profile_dataset(
     probes: int | None = None,
     seed: int = 0,
     reencoded: bool = False,
+    progress: Progress = no_progress,
 ) -> DatasetProfile:
     """Profile a dataset: a directory of images, a table that lists them, or tar files, on this machine or behind a URL.
 
@@ -176,6 +157,7 @@ def profile_dataset(
             or sample is "all", else 2,000.
         seed: Seed of the random choices.
         reencoded: Re-encode 300 of the images as well, and measure what that saves and loses. Takes about 5 s.
+        progress: Called with the images counted, or inspected, how many there are (0 if unknown), and bytes counted.
 
     Returns:
         The profile.
@@ -198,40 +180,14 @@ def profile_dataset(
         message = f"sample: expected at least 2, found {sample}"
         raise ValueError(message)
     source = open_source(root).with_fields(fields)
-    found = _gather(source, sample, probes, seed)
+    found = gather(source, sample, probes, seed, progress)
+    found.progress = progress
     if suffixes := found.left_out.suffixes:
         found.fields = with_sizes(found.fields, suffixes, found.sample, found.tree, seed)
     layout, labels, notes = labelled(source, found)
     arrangement = describe(source, layout, len(labels), splits_of(found))
     profile = profile_of(without_secrets(display(root)), found, layout, labels, arrangement, notes)
     return with_reencoded(profile, found, seed) if reencoded else profile
-
-
-def _gather(source: Source, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:
-    keep = min(probes or MOST_HEADERS, MOST_HEADERS)
-    if sample == "all" and probes is None:
-        return count_source(source, keep=keep, seed=seed, every=True)
-    few = min(probes or ALL_HEADERS, MOST_HEADERS)
-    if source.kind != "folder" or source.fields or has_metadata(source.url):
-        return _fewer(count_source(source, keep=few, seed=seed, every=False), sample, probes, seed)
-    if sample == "all":
-        return count_folder(source.url, keep=keep, seed=seed)
-    tree = tree_at(source.url)
-    drawn = sample_tree(tree, SAMPLED if sample == "auto" else sample, seed)
-    # A sample without images does not prove that there are none.
-    found = from_sample(tree, drawn) if drawn.sample.key else None
-    if found is None or (sample == "auto" and found.files.high <= ALL_HEADERS and probes is None):
-        return count_source(source, keep=keep, seed=seed, every=True)
-    if sample == "auto" and found.files.high <= COUNTED:
-        found = count_folder(source.url, keep=few, seed=seed)
-    return _fewer(found, sample, probes, seed)
-
-
-def _fewer(found: Gathered, sample: Literal["auto", "all"] | int, probes: int | None, seed: int) -> Gathered:
-    """Inspect fewer images of a dataset that is neither small nor sampled."""
-    if sample != "all" and probes is None and len(found.sample.key) > SAMPLED and found.files.value > ALL_HEADERS:
-        found.sample = found.sample.some(SAMPLED, seed)
-    return found
 
 
 def with_reencoded(profile: DatasetProfile, found: Gathered, seed: int) -> DatasetProfile:

@@ -69,8 +69,7 @@ def scan_together(
 def _ended(where: str) -> MachineError:
     return MachineError(
         where,
-        expected="an answer from a process that scans part of the directory",
-        found="that the process has ended",
+        found="a process that scanned part of it has ended",
         action="Start again. The process may have run out of memory.",
     )
 

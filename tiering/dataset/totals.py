@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -28,6 +28,7 @@ from tiering.dataset.tree_reads import SourceTree, Tree, tree_at
 from tiering.dataset.tree_sample import TreeSample
 from tiering.errors import DatasetError
 from tiering.images.formats import extension_of
+from tiering.progress import Progress, no_progress
 from tiering.sources.account import Ledger
 from tiering.sources.labels.classes import MOST_CLASSES
 from tiering.sources.labels.folders import FolderRule, Folders
@@ -61,7 +62,8 @@ class Gathered:
     left_out: entries that are not images, extrapolated if sampled; others: their intervals, by kind. by_content: as in
     TreeSample.
     failed: images that cannot be packed, and damaged: some of them with the reason, if every image was inspected. seen:
-    the results for the sampled images, if known already. fields: what images have beside their class.
+    the results for the sampled images, if known already. progress: told of images while they are inspected. fields:
+    what images have beside their class.
     """
 
     tree: Tree
@@ -85,14 +87,25 @@ class Gathered:
     damaged: list[str] = field(default_factory=list)
     seen: list[Seen] | None = None
     extensions: dict[str, int] = field(default_factory=dict)
+    progress: Progress = no_progress
     fields: list[ProfiledField] = field(default_factory=list)
 
     @property
     def inspected(self) -> list[Seen]:
         """The results for the sampled images, which are inspected now unless that is done."""
         if self.seen is None:
-            self.seen = list(self.tree.inspect(self.sample.key))
+            self.seen = inspected(self.tree, self.sample.key, self.progress)
         return self.seen
+
+
+def inspected(tree: Tree, keys: Sequence[bytes], progress: Progress) -> list[Seen]:
+    """Return what is seen of images. progress: called with those inspected, all of them, and 0."""
+    seen: list[Seen] = []
+    progress(0, len(keys), 0)
+    for begin in range(0, len(keys), _TOGETHER):
+        seen += tree.inspect(keys[begin : begin + _TOGETHER])
+        progress(len(seen), len(keys), 0)
+    return seen
 
 
 def from_sample(tree: Tree, found: TreeSample) -> Gathered:
@@ -151,14 +164,14 @@ def from_totals(tree: Tree, totals: Totals) -> Gathered:
     )
 
 
-def count_folder(url: str, *, keep: int, seed: int) -> Gathered:
+def count_folder(url: str, *, keep: int, seed: int, progress: Progress = no_progress) -> Gathered:
     """Count a whole tree, local or behind a URL, without opening its images.
 
-    keep: how many images to draw for inspection. Raises DatasetError if there is no image, MachineError if the tree
-    cannot be read.
+    keep: how many images to draw for inspection. progress: as for counting.count_tree. Raises DatasetError if there is
+    no image, MachineError if the tree cannot be read.
     """
     count = count_remote if "://" in url else count_tree
-    totals = count(url, keep=keep, seed=seed)
+    totals = count(url, keep=keep, seed=seed, progress=progress)
     if not totals.sizes.count:
         where = display(url)
         if kind := packed(url):
@@ -167,14 +180,18 @@ def count_folder(url: str, *, keep: int, seed: int) -> Gathered:
     return from_totals(tree_at(url), totals)
 
 
-def count_source(source: Source, *, keep: int, seed: int, every: bool) -> Gathered:
+def count_source(
+    source: Source, *, keep: int, seed: int, every: bool, expected: int = 0, progress: Progress = no_progress
+) -> Gathered:
     """Count the samples of a source, by the same walk as packing.
 
     keep: how many images to draw for inspection. seed: of that sample. every: inspect all images as packing does, so
-    that the account equals that of a store.
+    that the account equals that of a store. expected: about how many there are; 0 if unknown. progress: called with the
+    samples counted, those expected, and their bytes.
     Raises DatasetError and MachineError as Source.batches does. Missing files of a table are left out.
     """
-    counted = _Counted(source, keep, seed, every=every)
+    counted = _Counted(source, keep, seed, every=every, expected=expected, progress=progress)
+    progress(0, expected, 0)
     ledger = Ledger()
     for frame in source.batches(ledger):
         counted.add(frame)
@@ -185,8 +202,9 @@ def count_source(source: Source, *, keep: int, seed: int, every: bool) -> Gather
 class _Counted:
     """The samples of a source counted so far. It holds only the drawn sample and some rows of a frame."""
 
-    def __init__(self, source: Source, keep: int, seed: int, *, every: bool) -> None:
+    def __init__(self, source: Source, keep: int, seed: int, *, every: bool, expected: int, progress: Progress) -> None:
         self.source = source
+        self._expected, self._progress = expected, progress
         self.count = Count(keep)
         self.draw = Random(seed).random
         self.ranges: dict[bytes, tuple[int, int, int]] = {}
@@ -214,6 +232,8 @@ class _Counted:
             self.captions = self.captions or len(self.labels) > MOST_CLASSES
             self._look_into(part, {key for _, key, _ in found.kept})
             self.count.add(found)
+            sizes = self.count.totals.sizes
+            self._progress(sizes.count, max(self._expected, sizes.count) if self._expected else 0, sizes.total)
         if len(self.ranges) + len(self.seen) > 4 * self.count.keep:
             self._forget()
 
@@ -244,9 +264,7 @@ class _Counted:
         totals = self.count.finished()
         totals.left_out.merge(ledger.left_out)
         if not totals.sizes.count:
-            raise DatasetError(
-                self.source.url, expected="image files that are there", found="none", action="Check the paths."
-            )
+            raise DatasetError(self.source.url, found="none of its image files is there", action="Check the paths.")
         self._forget()
         gathered = from_totals(self.tree, totals)
         gathered.labels = {} if self.captions else dict(self.labels) or None

@@ -88,7 +88,7 @@ def agree_on_size(headers: Sequence[ImageHeader]) -> tuple[int, int]:
     """
     sizes = Counter((header.height, header.width) for header in headers)
     if not sizes:
-        raise DatasetError("dataset", expected="images of one size", found="no image")
+        raise DatasetError("dataset", found="there is no image to take a size from")
     if len(sizes) > 1:
         shown = " and ".join(f"{size_text(*size)} ({_images(count)})" for size, count in sizes.most_common(2))
         others = f" beside {len(sizes) - 2:,} others" if len(sizes) > 2 else ""

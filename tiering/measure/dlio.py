@@ -78,7 +78,7 @@ class StoreDataLoader(BaseDataLoader):  # type: ignore[misc]
 def _named(files: list[str]) -> str:
     """Return the store that the file of DLIO's list names."""
     if not files:
-        raise InputError("DLIO's file list", expected="a text file that names the store", found="none")
+        raise InputError("DLIO's file list", found="no text file names the store")
     name = Path(files[0]).read_text("utf-8").strip()
     if not name or "\n" in name:
         raise InputError(files[0], expected="one line: the path or URL of a store", found=repr(name[:80]))

@@ -22,6 +22,7 @@ from typing import Final
 from tiering.advice.accelerators import find_accelerator
 from tiering.errors import UsageError
 from tiering.serve.batches import Batch
+from tiering.units import format_number
 
 #: Batches that are read before the job takes them, as many as DLIO's `prefetch_size`. Short steps need more: batches
 #: for at least the seconds by which a sleep may end late.
@@ -91,7 +92,7 @@ def emulated_job(
         raise UsageError(
             given[0] if given else "accelerator",
             expected="one of `accelerator`, `samples_per_s` and `step_s`",
-            found=f"{len(given) or 'none'} of them",
+            found=("none", "", "both", "all")[len(given)],
         )
     if accelerator is not None:
         found = find_accelerator(accelerator)
@@ -107,7 +108,7 @@ def emulated_job(
 
 def _require_above_zero(name: str, value: float) -> None:
     if not 0 < value < math.inf:
-        raise UsageError(name, expected="above 0", found=f"{value:g}")
+        raise UsageError(name, expected="above 0", found=format_number(value, 6))
 
 
 class EmulatedEpoch:

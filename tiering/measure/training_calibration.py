@@ -80,5 +80,5 @@ def _made(images: Sequence[Path], make: Callable[[bytes, str], Any], to: Path) -
         else:
             (to / path.name).hardlink_to(path)
     if not took:
-        raise DatasetError(str(to), expected="images that can be re-encoded", found="none")
+        raise DatasetError(str(to), found="no image can be re-encoded")
     return sum(took) / len(took)

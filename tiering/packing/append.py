@@ -31,11 +31,11 @@ from tiering.packing.listing import (
 )
 from tiering.packing.masks import refuse_masks
 from tiering.packing.original_fields import original_sizes, with_original
-from tiering.packing.progress import Progress, no_progress
 from tiering.packing.removed_keys import RemovedKeys, leave_out_removed
 from tiering.packing.shard_plan import make_plan, packable
 from tiering.packing.source_record import list_again, open_again, source_of
 from tiering.packing.workspace import UNPACKED, workspace
+from tiering.progress import Progress, no_progress
 from tiering.sources.fields import FieldsWarning
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource

@@ -80,7 +80,7 @@ def check_output(output: Location, *, overwrite: bool) -> StoreIdentity | None:
     old = None if output.local.is_symlink() else StoreIdentity.at(output)
     if old is None:
         raise UsageError(
-            str(output), expected="a tiering store to replace", found="something else", action="Choose another path."
+            str(output), found="it is not a tiering store, so it is not replaced", action="Choose another path."
         )
     foreign = list(foreign_files(output.names(), read_manifest(output)))
     if foreign:
@@ -205,7 +205,7 @@ def _swap(partial: Location, output: Location, old: StoreIdentity) -> None:
             if error.errno not in UNSUPPORTED:
                 raise
             raise UsageError(
-                str(output), expected="a file system that can swap two directories", found="one that cannot",
+                str(output), found="the file system cannot swap two directories",
                 action=f"{partial} is finished. Remove the old store, and run the same command again.",
             ) from error  # fmt: skip
         if StoreIdentity.at(partial) != old:

@@ -28,12 +28,12 @@ from tiering.packing.finish import finish
 from tiering.packing.job import PackingJob
 from tiering.packing.listing import Listing, make_listing, unlabelled
 from tiering.packing.original_fields import with_original
-from tiering.packing.progress import Progress, no_progress
 from tiering.packing.settings import PackingOptions, Pixels, Shards, choose_settings
 from tiering.packing.shard import pack_shard
 from tiering.packing.shard_plan import make_plan
 from tiering.packing.source_record import source_of
 from tiering.packing.workspace import UNPACKED, Workspace, workspace
+from tiering.progress import Progress, no_progress
 from tiering.sources.labels.classes import LabelsWarning, combined
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource, Source, open_source

@@ -170,8 +170,8 @@ class ClusterExecutor(Executor):
             found = self._client.run(eval, ASK, workers=workers, on_error="return", callback_timeout=limit)
         except OSError as error:
             raise MachineError(
-                self._address, expected=f"an answer from the workers {', '.join(workers)}",
-                found=f"none in {format_seconds(limit)}",
+                self._address,
+                found=f"no answer from the workers {', '.join(workers)} in {format_seconds(limit)}",
                 action="Look at their logs, or stop those that hang.",
             ) from error  # fmt: skip
         faults = {worker: found_fault for worker, answer in found.items() if (found_fault := fault(answer))}

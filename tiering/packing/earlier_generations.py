@@ -27,8 +27,9 @@ def earlier_manifests(store: Store) -> Iterator[Manifest]:
         found = read_kept(store.location, generation)
         if found is None:
             raise StoreError(
-                f"{store.location}/{kept_manifest_name(generation)}", expected="the manifest of an earlier generation",
-                found="none", action="The store is damaged or its copy incomplete: copy it again, with all its files.",
+                f"{store.location}/{kept_manifest_name(generation)}",
+                found="the manifest of an earlier generation is missing",
+                action="The store is damaged or its copy incomplete: copy it again, with all its files.",
             )  # fmt: skip
         yield found
 

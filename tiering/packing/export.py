@@ -14,7 +14,7 @@ from tiering.packing.exports.directory import fill_directory
 from tiering.packing.exports.folder import FolderExport
 from tiering.packing.exports.parquet import ParquetExport
 from tiering.packing.exports.webdataset import WebDatasetExport
-from tiering.packing.progress import Progress, no_progress
+from tiering.progress import Progress, no_progress
 from tiering.storage.location import Location
 from tiering.store.manifest import encode_manifest
 from tiering.store.open import open_store

@@ -45,8 +45,7 @@ def finish(job: PackingJob, receipts: Receipts, on_error: OnBadImage) -> Manifes
     if not samples:
         raise DatasetError(
             job.listing.source.url,
-            expected="an image that can be packed",
-            found="none",
+            found="no image can be packed",
             action=f"See {target}/{left_out_name(outline.generation)}.",
         )
     documents = index_documents(outline.index, columns.counts, outline.fields) | fields.documents
@@ -84,7 +83,7 @@ def _commit(target: Location, manifest: Manifest, version: str | None, work: Loc
         (target / MANIFEST).create(encode_manifest(manifest))
     except FileExistsError:
         raise UsageError(
-            str(target), expected="no store yet", found="a store that another converter finished",
+            str(target), found="another converter has finished a store there",
             action="Choose another URL.",
         ) from None  # fmt: skip
 

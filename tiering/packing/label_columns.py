@@ -46,7 +46,7 @@ class NumberedNames:
             if self._what == "label":
                 whole_numbers(self.names, self._where)  # raises a clearer error for measurements
             raise DatasetError(
-                f"{self._where}, {self._what}s", expected=f"at most {self._most:,} different names", found="more",
+                f"{self._where}, {self._what}s", found=f"more than {self._most:,} different names",
                 action="Captions and measurements are no classes: pack them as a field, with a name of its own.",
             )  # fmt: skip
         codes = names.replace_strict(self._numbers, default=-1, return_dtype=pl.Int32)

@@ -157,7 +157,7 @@ def _still_true(
     path = sound_file(space.target / name, space.scratch / "earlier", outline.documents[name])
     if path is None:
         raise DatasetError(
-            str(space.target / name), expected="the CRC-32C of the manifest", found="another one",
+            str(space.target / name), found="its CRC-32C is not that of the manifest",
             action="Check the store: tiering verify",
         )  # fmt: skip
     samples = KeyLookup(len(listing), lambda rows: [field_of(key) for key in listing.keys(rows)])

@@ -184,9 +184,7 @@ def make_listing(
             report_lost_rows(source.url, by_folder, ledger)
     columns = {name: map_column(root / name, dtype) for name, dtype in SCHEMA.items()}
     if not len(columns["size"]):
-        raise DatasetError(
-            source.url, expected="image files", found=f"no image in this {source.kind}", action="Check the path."
-        )
+        raise DatasetError(source.url, found=f"no image in this {source.kind}", action="Check the path.")
     listed = tuple(of_fields.listed(fields))
     by_files = _take_class_files(source, listed, names["label"], directory)
     layout: str = "folder with .cls files" if by_files else source.kind

@@ -26,11 +26,11 @@ from tiering.packing.executors import Workers, opener, run_tasks, tasks_ahead
 from tiering.packing.generations import OpenChange
 from tiering.packing.joined_fields import JoinedFields
 from tiering.packing.kept_generation import KeptSamples
-from tiering.packing.progress import Progress
 from tiering.packing.receipts import Receipt
 from tiering.packing.repack import RepackTask, opened_here, repack_shard
 from tiering.packing.shard import packing_seconds
 from tiering.packing.wanted_keys import WantedKeys
+from tiering.progress import Progress
 from tiering.storage.location import Location
 from tiering.store.columns import map_column
 from tiering.store.index import COLUMNS, Index, column_location, open_index

@@ -242,7 +242,7 @@ def _read(source: Source, change: OpenChange) -> _Values:
         )  # fmt: skip
     if not (values.label.names or values.split.names or values.fields):
         raise DatasetError(
-            where, expected="a column of labels, splits or fields with values", found="none",
+            where, found="no column holds labels, splits or fields with values",
             action="Give the columns to use: `columns` path=NAME,label=NAME",
         )  # fmt: skip
     return values

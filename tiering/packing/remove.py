@@ -22,10 +22,10 @@ from tiering.packing.executors import Workers
 from tiering.packing.generations import OpenChange, changing
 from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.original_fields import original_sizes
-from tiering.packing.progress import Progress, no_progress
 from tiering.packing.purge import concerned_shards, ended_generations, purge_shards
 from tiering.packing.removed_keys import RemovedKeys
 from tiering.packing.wanted_keys import Keys, WantedKeys, read_keys
+from tiering.progress import Progress, no_progress
 from tiering.sources.account import Account
 from tiering.sources.left_out import REMOVED, Tally
 from tiering.storage.location import Location
@@ -114,7 +114,7 @@ def remove(
         there = ~wanted.among(base.index)
         if not there.any():
             raise UsageError(
-                str(base.location), expected="a sample that stays", found="keys of all samples",
+                str(base.location), found="these are the keys of all samples",
                 action="To remove all of them, delete the store.",
             )  # fmt: skip
         removed = len(base) - int(np.count_nonzero(there))

@@ -13,12 +13,12 @@ from tiering.packing.class_maps import class_map
 from tiering.packing.executors import Workers, opener, run_tasks
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listing import Listing
-from tiering.packing.progress import Progress, no_progress
 from tiering.packing.receipts import Receipt, read_receipt, receipt_location
 from tiering.packing.shard import ShardTask, pack_shard, packing_seconds
 from tiering.packing.source_record import images_only_of, list_again, open_again
 from tiering.packing.verify import check_index, check_shard_file
 from tiering.packing.workspace import UNPACKED, workspace
+from tiering.progress import Progress, no_progress
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource
 from tiering.storage.location import Location

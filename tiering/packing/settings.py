@@ -82,7 +82,7 @@ class Pixels:
         if self.dtype is not None and self.dtype not in get_args(PixelType):
             raise UsageError("dtype", expected=" or ".join(get_args(PixelType)), found=repr(self.dtype))
         if (self.height is None) != (self.width is None):
-            raise UsageError("pixels", expected="a height and a width, or neither", found="only one of them")
+            raise UsageError("pixels", found="only one of height and width is given")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +206,7 @@ def _agreed(listing: Listing, pixels: Pixels) -> StoredPixels:
     headers = list(_headers(listing, raw))
     if not headers:
         if raw is None:
-            raise DatasetError(
-                listing.source.url, expected="images to take a shape from", found="none that can be read"
-            )
+            raise DatasetError(listing.source.url, found="no image can be read, to take a shape from")
         headers = [raw_header(raw)]  # The shape is given, and the packer will say of each file why it does not fit.
     dtype = agree_on_type(headers, pixels.dtype)
     check_decoders(headers, dtype)

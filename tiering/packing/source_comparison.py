@@ -20,11 +20,11 @@ from tiering.packing.field_comparison import differing_fields
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listed_lines import ListedLines, field_of
 from tiering.packing.listing import Rows
-from tiering.packing.progress import Progress
 from tiering.packing.removed_keys import RemovedKeys
 from tiering.packing.shard import stored_bytes
 from tiering.packing.source_record import images_only_of, list_again, open_again
 from tiering.packing.workspace import UNPACKED
+from tiering.progress import Progress
 from tiering.sources.account import Account, fields
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.left_out import ERRORS, NOT_IN_STORE, REMOVED, LeftOut

@@ -24,9 +24,9 @@ from tiering.packing.kept_generation import KeptSamples
 from tiering.packing.key_lookup import NOWHERE, KeyLookup
 from tiering.packing.listing import Listing
 from tiering.packing.original_fields import original_sizes
-from tiering.packing.progress import Progress, no_progress
 from tiering.packing.removed_keys import RemovedKeys, leave_out_removed
 from tiering.packing.shard import stored_bytes
+from tiering.progress import Progress, no_progress
 from tiering.sources.source import AnySource
 from tiering.store.manifest import Manifest
 from tiering.store.protocol import Store
@@ -116,8 +116,7 @@ def _difference(listing: Listing, base: Store, settings: Settings, progress: Pro
     if not there.any():
         raise DatasetError(
             listing.source.url,
-            expected=f"the source of {base.location}",
-            found=f"none of its {len(base):,} images",
+            found=f"none of the {len(base):,} images of {base.location} is in it",
             action="Check the path; tiering convert makes a store of another dataset.",
         )
     counts = {"vanished": int(np.count_nonzero(~there))}

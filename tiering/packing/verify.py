@@ -15,12 +15,12 @@ from tiering.packing.changing import unfinished_change
 from tiering.packing.decoding_check import Decoding
 from tiering.packing.earlier_generations import generation_problems
 from tiering.packing.problems import Problems
-from tiering.packing.progress import Progress, no_progress
 from tiering.packing.sample_check import check_samples
 from tiering.packing.source_comparison import Comparison
 from tiering.packing.verification import Verification
 from tiering.packing.verify_selection import verify_selection
 from tiering.packing.workspace import unfinished_append
+from tiering.progress import Progress, no_progress
 from tiering.storage.location import Location
 from tiering.storage.scratch import scratch_directory
 from tiering.store.columns import sound_bytes, sound_file
@@ -100,8 +100,8 @@ def verify(
         documents = _documents(opened, scratch, quick=quick, rewritten=unfinished is not None)
         problems.add(generation_problems(opened, scratch, quick=quick))
         sound = problems.add([*([] if quick else check_index(opened)), *documents])
-        checked = 0
-        first = 0
+        checked = first = 0
+        progress(0, len(opened), 0)
         for number, shard in enumerate(opened.manifest.shards):
             found = [*check_shard_file(opened.location, shard, scratch, quick=quick)]
             if sound and not quick:

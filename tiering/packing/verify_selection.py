@@ -8,9 +8,9 @@ from tiering.arrays import row_parts
 from tiering.errors import StoreError, command
 from tiering.packing.decoding_check import Decoding
 from tiering.packing.problems import Problems
-from tiering.packing.progress import Progress
 from tiering.packing.sample_check import check_samples
 from tiering.packing.verification import Verification
+from tiering.progress import Progress
 from tiering.store.selection import Selection
 
 

@@ -78,7 +78,6 @@ def read_keys(keys: Keys) -> Iterator[bytes]:
         except (FileNotFoundError, IsADirectoryError):
             raise DatasetError(
                 f"keys {location}",
-                expected="a file with one key a line",
                 found="no such file",
                 action="Check the path.",
             ) from None

@@ -11,7 +11,7 @@ from tiering.errors import UsageError
 from tiering.placement.dual_prices import GROUPS
 from tiering.placement.linear_program import shortage
 from tiering.placement.problem import Floats, Problem
-from tiering.units import format_bytes
+from tiering.units import format_bytes, format_number
 
 
 def capacities_of(tiers: Sequence[Tier], capacities: Mapping[str, int | None]) -> tuple[list[Tier], list[int | None]]:
@@ -36,7 +36,7 @@ def limits_of(sizes: Sequence[int | None], most_busy: float) -> Floats:
 def check_most_busy(most_busy: float) -> None:
     """Raise UsageError for an impossible share of a tier's time."""
     if not 0 < most_busy <= 1:
-        raise UsageError("most_busy", expected="a share above 0 and up to 1", found=f"{most_busy:g}")
+        raise UsageError("most_busy", expected="a share above 0 and up to 1", found=format_number(most_busy, 6))
 
 
 def shortage_error(problem: Problem, tiers: Sequence[Tier]) -> UsageError:
@@ -47,7 +47,7 @@ def shortage_error(problem: Problem, tiers: Sequence[Tier]) -> UsageError:
         if short[0, number]:
             parts.append(f"{tier.name} is short of {format_bytes(short[0, number] * problem.limits[0, number])}")
         if short[1, number]:
-            parts.append(f"{tier.name} would be busy {1 + short[1, number]:.3g} times as long as it may be")
+            parts.append(f"{tier.name} would be busy {format_number(1 + short[1, number])} times as long as it may be")
     total = float(problem.use[0].min(axis=0).sum())
     offered = float(problem.limits[0].sum())
     if total > offered:

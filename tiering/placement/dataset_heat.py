@@ -10,6 +10,7 @@ import polars as pl
 from tiering.placement.heat import COUNTS
 from tiering.placement.heat_sources import read_heat
 from tiering.placement.job_heat import DatasetHeat, JobHeat
+from tiering.progress import Progress, no_progress
 from tiering.text import display
 
 
@@ -20,6 +21,7 @@ def dataset_heat(
     *,
     lenient: bool = False,
     columns: str | None = None,
+    progress: Progress = no_progress,
 ) -> JobHeat:
     """Add up what a trace shows of each dataset.
 
@@ -29,12 +31,13 @@ def dataset_heat(
         roots: Directories that were surveyed, as they were named: a trace may name their files through links.
         lenient: Whether to skip damaged lines.
         columns: Columns of a trace that is a table.
+        progress: As for read_heat.
 
     Raises:
         TraceError: For a trace that cannot be used.
         InputError: For a table that cannot be used.
     """
-    heat = read_heat(trace, lenient=lenient, columns=columns)
+    heat = read_heat(trace, lenient=lenient, columns=columns, progress=progress)
     files = heat.files.with_columns(path=_real_paths(roots))
     files = files.with_columns(dataset=pl.lit(None, pl.String))
     by_depth: dict[int, list[str]] = {}

@@ -110,7 +110,7 @@ def place_datasets(
     catalog = load_catalog() if tiers is None else tiers
     chosen, sizes = capacities_of(catalog, capacities)
     if not found.datasets:
-        raise UsageError("placement", expected="datasets to place", found="none in the survey")
+        raise UsageError("placement", found="the survey has no dataset")
     check_most_busy(most_busy)
     month = month or Month()
     names = [current(dataset, catalog) if current else None for dataset in found.datasets]

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tiering.errors import UsageError
+from tiering.units import format_number
 
 
 def fair_shares(demands: Sequence[float], limit: float) -> tuple[float, ...]:
@@ -39,7 +40,7 @@ def fair_shares(demands: Sequence[float], limit: float) -> tuple[float, ...]:
     if not (np.isfinite(asked) & (asked >= 0)).all():
         raise UsageError("demands", expected="finite numbers of at least 0", found=str(list(demands)))
     if not limit >= 0:
-        raise UsageError("limit", expected="at least 0", found=f"{limit:g}")
+        raise UsageError("limit", expected="at least 0", found=format_number(limit, 6))
     shares = np.zeros(len(asked))
     left = float(limit)
     order = np.argsort(asked, kind="stable")

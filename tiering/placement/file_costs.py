@@ -29,7 +29,7 @@ from tiering.advice.catalog import RANDOM_READ, Tier
 from tiering.io_sizes import PAGE_BYTES
 from tiering.placement.month import Terms
 from tiering.placement.problem import Floats
-from tiering.units import format_usd
+from tiering.units import format_number, format_usd
 
 #: How the names of the columns of `at_least` begin.
 AT_LEAST: Final = "at_least_"
@@ -139,7 +139,8 @@ def price_notes(tiers: Sequence[Tier], current: Tier | None) -> Iterator[str]:
                 "only the bytes."
             )
         if tier.minimum_days > MONTH_DAYS:
-            yield f"{tier.name} bills each object for {tier.minimum_days:g} days at least; the plan counts one month."
+            days = format_number(tier.minimum_days)
+            yield f"{tier.name} bills each object for {days} days at least; the plan counts one month."
         if tier.price_steps:
             yield f"{tier.name} is counted at its first price; it has lower ones for large amounts."
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from tiering.errors import InputError, TraceError, from_os_error
 from tiering.placement.heat import HEAT_SCHEMA, Heat, trace_heat
+from tiering.progress import Progress, no_progress
 from tiering.sources.trees.local import regular_files
 from tiering.storage.local import plainly_named
 from tiering.storage.output_file import output_file
@@ -30,6 +31,7 @@ def read_heat(
     root: Path | None = None,
     lenient: bool = False,
     columns: str | None = None,
+    progress: Progress = no_progress,
 ) -> Heat:
     """Read heat from a trace of any known format, or from a table of heat.
 
@@ -39,6 +41,7 @@ def read_heat(
         root: Directory whose files are to be placed, also the untouched ones, with their present sizes.
         lenient: Whether to skip damaged lines of a trace, as for read_trace.
         columns: Columns of a trace that is a table, as for read_trace.
+        progress: Called with the events read, an estimate of all events, and 0.
 
     Raises:
         TraceError: For a trace that cannot be used or that names no files.
@@ -60,7 +63,7 @@ def read_heat(
             found="a trace of a block device, which has no files",
             action="Record one that does: tiering trace -o run.parquet -- COMMAND",
         )
-    found = trace_heat(trace.batches, root=root, source=str(path))
+    found = trace_heat(trace.reporting(progress), root=root, source=str(path))
     notes = [*found.notes, *trace.notes]
     if trace.skipped_lines:
         notes.append(f"Skipped {counted(trace.skipped_lines, 'damaged line')}.")
@@ -104,8 +107,7 @@ def _read_table(path: Path) -> Heat:
     if wrong or table["path"].null_count():
         raise InputError(
             str(path),
-            expected="a path and numbers of at least 0 in every row",
-            found=f"others in the column {wrong[0] if wrong else 'path'}",
+            found=f"some rows have no {'number of at least 0 in the column ' + wrong[0] if wrong else 'path'}",
         )
     if table["path"].is_duplicated().any():
         again = table.filter(pl.col("path").is_duplicated())["path"][0]
@@ -145,7 +147,7 @@ def _walk(root: Path) -> tuple[pl.DataFrame, int]:
     """List all regular files below root as (path, size), and count the names that are not UTF-8."""
     top = os.fsencode(root)
     if not root.is_dir():
-        raise InputError(str(root), expected="a directory", found="none", action="Check `root`.")
+        raise InputError(str(root), found="no such directory", action="Check `root`.")
     names: list[str] = []
     sizes: list[int] = []
     frames: list[pl.DataFrame] = []

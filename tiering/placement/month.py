@@ -15,7 +15,7 @@ from typing import Final
 
 from tiering.advice.hour_price import HOUR_USD
 from tiering.errors import UsageError
-from tiering.units import MONTH_SECONDS, format_seconds
+from tiering.units import MONTH_SECONDS, format_number, format_seconds
 
 #: A trace that spans at least this many seconds shows everyday use, not one run.
 CONTINUOUS_SECONDS: Final = 86400.0
@@ -61,7 +61,7 @@ class Month:
         )
         for name, value, least in limits:
             if not least <= value < float("inf"):
-                raise UsageError(name, expected=f"at least {least}", found=f"{value:g}")
+                raise UsageError(name, expected=f"at least {least}", found=format_number(value, 6))
 
     def terms(self, duration: float, processes: float = 1.0) -> Terms:
         """Return the terms for a trace.
@@ -78,7 +78,7 @@ class Month:
             raise UsageError(
                 "duration",
                 expected="a trace that spans some time",
-                found=f"{spans:g} s",
+                found=f"{format_number(spans, 6)} s",
                 action="Give the time that it spans in `duration`.",
             )
         runs = self.runs_per_month
@@ -92,11 +92,10 @@ class Month:
         if self.runs_per_month is not None:
             return None
         if terms.runs == 1:
-            return f"The trace of {terms.duration:,.4g} s is priced as one run a month; `runs_per_month` changes that."
-        return (
-            f"The trace spans {terms.duration / 86400:,.3g} days and is taken to go on all month; `runs_per_month` "
-            f"changes that."
-        )
+            length = format_seconds(terms.duration)
+            return f"The trace of {length} is priced as one run a month; `runs_per_month` changes that."
+        days = format_number(terms.duration / 86400)
+        return f"The trace spans {days} days and is taken to go on all month; `runs_per_month` changes that."
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +133,18 @@ class Terms:
         notes = []
         if self.overlap > 1:
             notes.append(
-                f"{self.runs:,.4g} runs of {self.duration:,.4g} s take longer than a month: on average "
-                f"{self.overlap:.3g} runs at the same time."
+                f"{format_number(self.runs)} runs of {format_seconds(self.duration)} take longer than a month: on "
+                f"average {format_number(self.overlap)} runs at the same time."
             )
         if self.processes > 1:
             notes.append(
-                f"The trace has {self.processes:.3g} processes at the same time. They wait together, so their waits "
-                f"are not added up."
+                f"The trace has {format_number(self.processes)} processes at the same time. They wait together, so "
+                "their waits are not added up."
             )
         if self.raised:
             notes.append(
-                f"One request at a time in each process would take longer than the trace: {self.in_flight:.3g} in "
-                f"flight are assumed; `in_flight` changes that."
+                "One request at a time in each process would take longer than the trace: "
+                f"{format_number(self.in_flight)} in flight are assumed; `in_flight` changes that."
             )
         waits = waiting_s / self.runs if self.runs else 0.0
         if waits > self.duration * _SLACK:

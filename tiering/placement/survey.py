@@ -14,6 +14,7 @@ from tiering.dataset.dataset_rules import DatasetKind, FoundDataset
 from tiering.dataset.found_datasets import Found, find_datasets
 from tiering.errors import InputError, UsageError, from_os_error
 from tiering.placement.job_heat import JobHeat
+from tiering.progress import Progress, no_progress
 from tiering.sources.trees.directory_totals import IMAGE
 from tiering.system.access_times import MEANINGS, AccessTimes, MountedAt, mount_above, mounted
 from tiering.system.mounts import KERNEL
@@ -87,6 +88,7 @@ def survey(
     traces: Sequence[str | os.PathLike[str]] = (),
     lenient: bool = False,
     columns: str | None = None,
+    progress: Progress = no_progress,
 ) -> Survey:
     """Find the datasets below some directories, and join what traces show of them.
 
@@ -98,6 +100,7 @@ def survey(
         traces: Traces and access logs of any known format, or tables of heat. Each is a job.
         lenient: Whether to skip damaged lines of a trace, as for read_trace.
         columns: Columns of a trace that is a table, as for read_trace.
+        progress: Called with the files counted, an estimate of all, and their bytes; then as for read_heat.
 
     Returns:
         The survey.
@@ -117,7 +120,9 @@ def survey(
     real, doubled = _real(roots)
     below = [each for each in mounts if any(_is_below(each.point, root) for root in real)]
     skipped = [each for each in below if each.kind in KERNEL]
-    found = find_datasets([os.fsencode(root) for root in real], skipped=[os.fsencode(each.point) for each in skipped])
+    found = find_datasets(
+        [os.fsencode(root) for root in real], skipped=[os.fsencode(each.point) for each in skipped], progress=progress
+    )
     datasets = [_dataset(each, mounts) for each in found.datasets]
     paths = [dataset.path for dataset in datasets]
     jobs = []
@@ -125,7 +130,9 @@ def survey(
         # Polars takes longer to load than 10^5 files to count, so it is loaded only where a trace needs it.
         from tiering.placement.dataset_heat import dataset_heat  # noqa: PLC0415
 
-        jobs = [dataset_heat(trace, paths, roots, lenient=lenient, columns=columns) for trace in traces]
+        jobs = [
+            dataset_heat(trace, paths, roots, lenient=lenient, columns=columns, progress=progress) for trace in traces
+        ]
     return Survey(
         roots=tuple(map(display, real)),
         taken=began,
@@ -146,7 +153,7 @@ def _real(roots: Sequence[str | os.PathLike[str]]) -> tuple[list[str], list[str]
         if "://" in os.fspath(root):
             raise UsageError("roots", expected="directories of this machine", found=display(root))
         if not Path(root).is_dir():
-            found = "a file" if Path(root).exists() else "nothing there"
+            found = "a file" if Path(root).exists() else "no such directory"
             raise InputError(display(root), expected="a directory", found=found, action="Check the path.")
         if not os.access(root, os.R_OK | os.X_OK):
             raise from_os_error(PermissionError(13, os.strerror(13), display(root)))

@@ -31,8 +31,7 @@ def read_survey(path: str | os.PathLike[str]) -> Survey:
         where = ".".join(map(str, first["loc"]))
         raise InputError(
             os.fspath(path),
-            expected="a survey",
-            found=f"{first['msg'].lower()}{f' at {where}' if where else ''}",
+            found=f"not a survey: {first['msg'].lower()}{f' at {where}' if where else ''}",
             action="Make it again: tiering survey ROOT -o survey.json",
         ) from error
 

@@ -85,7 +85,7 @@ def measure_mount(directory: Path, seconds: float, size: int, say: Callable[[str
         OSError: Without permission, and on a read-only or full file system.
     """
     if not directory.is_dir():
-        raise InputError(str(directory), expected="a directory on the mount to measure", found="none")
+        raise InputError(str(directory), found="no such directory")
     disk = shutil.disk_usage(directory)
     needed = size + _MOST_FILES * 2 * _SMALL
     if disk.total > 0 and disk.free < needed:

@@ -15,7 +15,7 @@ from tiering.advice.catalog import RANDOM_READ, ReadPoint, Tier, find_tier, load
 from tiering.errors import UsageError
 from tiering.probing import bucket, mount
 from tiering.system.mounts import NETWORK, mount_of
-from tiering.units import format_bytes, format_count, parse_capacity
+from tiering.units import format_bytes, format_count, format_number, format_seconds, parse_capacity
 
 #: Default bound on the bytes written: a file on a mount, objects in a bucket.
 FILE_SIZE: Final = 1 << 30
@@ -102,8 +102,8 @@ def probe(
         model = tier_named(known, like or "object", "like")
         url = os.fspath(location).rstrip("/")
         announce(
-            f"Measuring {url}: at most about {seconds:g} s and {format_count(bucket.REQUESTS)} requests; at most "
-            f"{format_bytes(bound + bucket.MOST_REQUESTS * _SMALL)} are written, and deleted at the end."
+            f"Measuring {url}: at most about {format_seconds(seconds)} and {format_count(bucket.REQUESTS)} requests; "
+            f"at most {format_bytes(bound + bucket.MOST_REQUESTS * _SMALL)} are written, and deleted at the end."
         )
         objects = bucket.measure_bucket(url, seconds, bound, progress)
         tier = _bucket_tier(name, objects, model, "/".join(url.split("/")[:3]))
@@ -111,8 +111,8 @@ def probe(
     wanted = tier_named(known, like, "like") if like else None
     path = Path(location)
     announce(
-        f"Measuring {path}: at most about {seconds:g} s; at most {format_bytes(bound)} are written into a hidden "
-        f"directory of its own, read at most {mount.POINTS} times, and removed at the end."
+        f"Measuring {path}: at most about {format_seconds(seconds)}; at most {format_bytes(bound)} are written into a "
+        f"hidden directory of its own, read at most {mount.POINTS} times, and removed at the end."
     )
     figures = mount.measure_mount(path, seconds, bound, progress)
     held = mount_of(path)
@@ -126,7 +126,7 @@ def probe(
 
 def _check(seconds: float, size: int, least: int, name: str) -> None:
     if not seconds > 0:
-        raise UsageError("seconds", expected="above 0", found=f"{seconds:g}")
+        raise UsageError("seconds", expected="above 0", found=format_number(seconds, 6))
     if size < least:
         raise UsageError("size", expected=f"at least {format_bytes(least)}", found=format_bytes(size))
     if not _NAME.fullmatch(name):

@@ -65,9 +65,9 @@ def check_new(path: Path) -> None:
         InputError: Where its directory does not.
     """
     if path.exists():
-        raise UsageError(str(path), expected="a new file", found="one that exists", action="Give another name.")
+        raise UsageError(str(path), found="it exists already", action="Give another name.")
     if not path.absolute().parent.is_dir():
-        raise InputError(str(path), expected="a directory to write into", found="none")
+        raise InputError(str(path), found="its directory does not exist")
 
 
 def write_tier(found: Probe, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tiering.reporting.advice import Advice
 from tiering.reporting.chart import Chart
 from tiering.reporting.figures import axis, curve_of, escaped, figure_of, scale
-from tiering.units import format_seconds, format_usd
+from tiering.units import format_number, format_seconds, format_usd
 
 
 def of_advice(advice: Advice) -> Chart:
@@ -46,7 +46,7 @@ def of_advice(advice: Advice) -> Chart:
         ),
         ("option", "", "USD/month", "s of a later epoch", "on the Pareto front"),
         [
-            (row.name, row.mark, f"{row.usd:,.2f}", f"{row.epoch_s:.4g}", "yes" if row.on_frontier else "no")
+            (row.name, row.mark, f"{row.usd:,.2f}", format_number(row.epoch_s), "yes" if row.on_frontier else "no")
             for row in advice.rows
         ],
     )

@@ -9,7 +9,7 @@ from typing import Final
 from tiering.trace.call_times import CallTimes
 from tiering.trace.evidence import Evidence
 from tiering.trace.trace_profile import TraceProfile
-from tiering.units import format_count, format_percent
+from tiering.units import format_count, format_number, format_percent
 
 _PAGE: Final = 4096
 #: Shares above which an alert is raised.
@@ -18,8 +18,8 @@ _OTHER_CALLS: Final = 0.1
 _SLOW_TIME: Final = 0.2
 _IN_CALLS: Final = 0.5
 _IMBALANCE: Final = 0.3
-_OPENS: Final = 10.0
-_OVERWRITES: Final = 2.0
+_OPENS: Final = 10
+_OVERWRITES: Final = 2
 _MACHINERY: Final = 0.5
 _UNPLACED: Final = 0.05
 #: With fewer calls a share says little.
@@ -69,13 +69,13 @@ def _of_profile(trace: TraceProfile) -> Iterator[Alert]:
     opens = trace.opens_per_file
     if trace.opens and opens is not None:
         yield Alert(
-            "opens of a file, on average", f"{opens:.3g}", f"above {_OPENS:g}", opens > _OPENS,
+            "opens of a file, on average", format_number(opens), f"above {_OPENS}", opens > _OPENS,
             "Each open costs a round trip on shared storage. A packed store is opened once.",
         )  # fmt: skip
     factor = trace.overwrite_factor
     if trace.bytes_written and factor is not None:
         yield Alert(
-            "times that a written byte is written", f"{factor:.3g}", f"above {_OVERWRITES:g}", factor > _OVERWRITES,
+            "times that a written byte is written", format_number(factor), f"above {_OVERWRITES}", factor > _OVERWRITES,
             "The same bytes are written again and again, which wears flash. Write once, or buffer in memory.",
         )  # fmt: skip
     machinery = trace.excluded_bytes_read / max(1, trace.excluded_bytes_read + trace.bytes_read)

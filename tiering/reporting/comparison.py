@@ -12,7 +12,15 @@ from tiering.reporting.comparison_charts import of_both
 from tiering.reporting.content import Content, Reported, gather
 from tiering.reporting.frame import Section, render
 from tiering.storage.output_file import write_output
-from tiering.units import format_bytes, format_count, format_percent, format_rate, format_seconds, format_usd
+from tiering.units import (
+    format_bytes,
+    format_count,
+    format_number,
+    format_percent,
+    format_rate,
+    format_seconds,
+    format_usd,
+)
 
 #: The columns of a comparison.
 COLUMNS: Final = ("figure", "A", "B", "B / A")
@@ -33,7 +41,7 @@ class Compared:
         ratio = "-"
         if self.first and self.second is not None:
             change = self.second / self.first
-            ratio = f"{change:,.0f} x" if change >= 100 else "<0.001 x" if 0 < change < 0.001 else f"{change:.3g} x"
+            ratio = "<0.001 x" if 0 < change < 0.001 else f"{format_number(change)} x"
         return (self.what, *("-" if each is None else self.write(each) for each in (self.first, self.second)), ratio)
 
 

@@ -11,7 +11,7 @@ from tiering.reporting.chart import Chart
 from tiering.reporting.content import Content, TracePart
 from tiering.reporting.evidence_charts import cumulated
 from tiering.reporting.figures import axis, curve_of, figure_of
-from tiering.units import format_bytes, format_percent, format_rate, format_seconds
+from tiering.units import format_bytes, format_number, format_percent, format_rate, format_seconds
 
 _SIDES = (("A", "c1"), ("B", "c2"))
 
@@ -57,7 +57,7 @@ def _chart(
 def _number(value: float | str) -> str:
     if isinstance(value, str):
         return value
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else format_number(value)
 
 
 def _rates(parts: Sequence[TracePart]) -> Chart | None:

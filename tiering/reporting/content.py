@@ -21,6 +21,7 @@ from tiering.advice.saved_advice import (
 )
 from tiering.dataset.profile import DatasetProfile
 from tiering.errors import TieringError, UsageError
+from tiering.progress import Progress, no_progress
 from tiering.reporting.findings import Finding, findings
 from tiering.reporting.thumbnails import Thumbnail, thumbnails, thumbnails_of
 from tiering.store.open import is_store, open_store
@@ -71,16 +72,18 @@ class Content:
         return self.profile.dataset.root if self.profile.dataset is not None else "I/O traces"
 
 
-def read_source(source: str | os.PathLike[str], *, reencoded: bool = False) -> Profile | SavedAdvice:
+def read_source(
+    source: str | os.PathLike[str], *, reencoded: bool = False, progress: Progress = no_progress
+) -> Profile | SavedAdvice:
     """Read what a report is made from: a profile.json, an advice.json, a directory of images, or a packed store.
 
-    reencoded: as for profile_dataset. Raises DatasetError, ProfileError or StoreError if it is none of these.
+    reencoded, progress: as for profile_dataset. Raises DatasetError, ProfileError or StoreError if it is none of these.
     """
     if "://" not in os.fspath(source) and is_advice(source):
         return read_advice(source)
     if is_store(source):
-        return Profile(dataset=profile_store(source))
-    return profile_at(os.fspath(source), reencoded=reencoded)
+        return Profile(dataset=profile_store(source, progress=progress))
+    return profile_at(os.fspath(source), reencoded=reencoded, progress=progress)
 
 
 def gather(
@@ -93,13 +96,14 @@ def gather(
     columns: str | None = None,
     command: str = "",
     pictures: bool = True,
+    progress: Progress = no_progress,
 ) -> Content:
     """Collect the contents of a report.
 
     source: as for read_source, or what that returned. traces: those to show besides the source's own, which are read
     again if their files still exist. assumptions: for the advice, unless advice that was saved is given. lenient,
     columns: as in profile_trace. command: the command line that the report is made by. pictures: whether to make
-    thumbnails.
+    thumbnails. progress: as for profile_trace.
     Raises as read_source does; TraceError for a trace that cannot be read; UsageError for advice on another dataset.
     """
     if not isinstance(source, Profile | SavedAdvice):
@@ -112,7 +116,9 @@ def gather(
     if advice is not None:
         _check(advice, dataset)
     root = Path(dataset.root) if dataset is not None else None
-    parts = {Path(trace.source).absolute(): _part(trace, dataset, lenient, columns) for trace in profile.traces}
+    parts = {
+        Path(trace.source).absolute(): _part(trace, dataset, lenient, columns, progress) for trace in profile.traces
+    }
     for path in traces:
         if path.absolute() not in parts:
             collector = EvidenceCollector()
@@ -123,6 +129,7 @@ def gather(
                 lenient=lenient,
                 columns=columns,
                 beside=collector.add,
+                progress=progress,
             )
             found = collector.found(timed=not trace.untimed)
             parts[path.absolute()] = TracePart(trace, classify(trace), found, dataset)
@@ -161,14 +168,16 @@ def _pictures(dataset: DatasetProfile) -> list[Thumbnail]:
         return []
 
 
-def _part(trace: TraceProfile, dataset: DatasetProfile | None, lenient: bool, columns: str | None) -> TracePart:
+def _part(
+    trace: TraceProfile, dataset: DatasetProfile | None, lenient: bool, columns: str | None, progress: Progress
+) -> TracePart:
     """Return a trace that was profiled before, and read it again for the rest if it still exists."""
     path, found = Path(trace.source), None
     root = Path(dataset.root) if dataset is not None else None
     if path.exists():
         opened = read_trace(path, lenient=lenient, columns=columns if trace.format == "csv" else None)
         collector, marks = EvidenceCollector(), FileMarks(root)
-        for batch in opened.batches:
+        for batch in opened.reporting(progress):
             collector.add(batch, marks.marked(batch).filter(~pl.col("noise")))
         found = collector.found(timed=not trace.untimed)
     return TracePart(trace, classify(trace), found, dataset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tiering.dataset.profile import DatasetProfile
 from tiering.reporting.chart import Chart
 from tiering.reporting.figures import axis, bars_of, curve_of, figure_of
-from tiering.units import counted, format_bytes, format_count, format_percent
+from tiering.units import counted, format_bytes, format_count, format_number, format_percent
 
 
 def of_dataset(dataset: DatasetProfile) -> list[Chart]:
@@ -34,7 +34,7 @@ def of_dataset(dataset: DatasetProfile) -> list[Chart]:
                 y=axis("images at most this large (%)", range=[0, 103]),
             ),
             ("share of images", "at most"),
-            [(f"{100 * share:g} %", format_bytes(size)) for size, share in points],
+            [(f"{format_number(100 * share, 6)} %", format_bytes(size)) for size, share in points],
         )
     ]
     if dataset.shapes:

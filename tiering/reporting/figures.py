@@ -6,6 +6,8 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from tiering.units import format_number
+
 
 def curve_of(x: Sequence[float], y: Sequence[float], name: str, colour: str, points: bool) -> dict[str, Any]:
     """Return a line of a figure. points: whether to mark its points."""
@@ -58,4 +60,4 @@ def escaped(text: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return format_number(value)

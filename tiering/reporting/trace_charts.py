@@ -9,7 +9,7 @@ from tiering.reporting.figures import axis, bars_of, curve_of, escaped, figure_o
 from tiering.text import shown
 from tiering.trace.timeline import Timeline
 from tiering.trace.trace_profile import TraceProfile
-from tiering.units import counted, format_bytes, format_percent, format_rate, format_seconds
+from tiering.units import counted, format_bytes, format_number, format_percent, format_rate, format_seconds
 from tiering.workload.verdict import Verdict
 
 _LABELS = 12
@@ -205,7 +205,7 @@ def _shares(trace: TraceProfile, number: int) -> Chart:
             [(name, float(f"{100 * size / whole:.4g}")) for name, size in parts], "share of bytes moved (%)", "bytes"
         ),
         ("part", "bytes", "share"),
-        [(name, format_bytes(size), f"{100 * size / whole:.3g} %") for name, size in parts],
+        [(name, format_bytes(size), f"{format_number(100 * size / whole)} %") for name, size in parts],
     )
 
 

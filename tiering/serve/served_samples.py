@@ -53,7 +53,7 @@ class ServedSamples:
         if isinstance(given, Mixture):
             if weights is not None or repeats != 1:
                 raise UsageError(
-                    "weights" if weights is not None else "repeats", expected="none with a mixture", found="both",
+                    "weights" if weights is not None else "repeats", found="cannot be used with a mixture",
                     action="A mixture deals its own proportions. Use `tiering.concat` to weight the samples of several "
                     "stores, or to repeat them.",
                 )  # fmt: skip

@@ -28,7 +28,7 @@ from tiering.permutation import EpochNumbers
 from tiering.serve.sampling import EpochSetting, RepeatingOrder, SamplingBase
 from tiering.store.protocol import Store
 from tiering.store.value_counts import number_counts
-from tiering.units import counted
+from tiering.units import counted, format_number
 
 #: By what samples are drawn: "balanced", the name of a field of numbers, or a number for each sample.
 Weighting = str | npt.ArrayLike
@@ -70,7 +70,11 @@ class Weights(SamplingBase):
         self._cumulative = np.cumsum(np.concatenate(blocks))
         total = float(self._cumulative[-1])
         if not 0 < total < math.inf:
-            raise UsageError("weights", expected="at least one above 0, and a finite sum", found=f"a sum of {total:g}")
+            raise UsageError(
+                "weights",
+                expected="at least one above 0, and a finite sum",
+                found=f"a sum of {format_number(total, 6)}",
+            )
         self.positions = self._samples if replacement else positive
         self.shuffles = True
         self.identity: dict[str, Any] = {"weights": digest.hexdigest()[:16], "replacement": replacement}
@@ -174,7 +178,7 @@ def _balanced(store: Store) -> Callable[[IndexArray], FloatArray]:
     none = counts.pop(-1, 0)
     if not counts:
         raise UsageError(
-            "weights", expected='a store with classes for "balanced"', found=f"none in {store.location}",
+            "weights", found=f'{store.location} has no classes for "balanced"',
             action="Pass a weight for each sample, or the name of a field of numbers.",
         )  # fmt: skip
     if none:
@@ -237,7 +241,7 @@ def _checked(weights: FloatArray, first: int) -> FloatArray:
     wrong = ~(weights >= 0) | np.isinf(weights)
     if wrong.any():
         at = int(np.argmax(wrong))
-        found = "none" if np.isnan(weights[at]) else f"{weights[at]:g}"
+        found = "none" if np.isnan(weights[at]) else format_number(weights[at], 6)
         raise UsageError(
             "weights", expected="a number of at least 0 for each sample", found=f"{found} for sample {first + at:,}"
         )

@@ -92,9 +92,7 @@ def is_directory(url: str) -> bool:
                 return bool(about["type"] == "directory")
         mode = Path(url).stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(
-            _shown(url), expected="a directory of images", found="nothing at that path", action="Check the path."
-        ) from None
+        raise DatasetError(_shown(url), found="there is nothing at that path", action="Check the path.") from None
     except OSError as error:
         raise from_os_error(error) from error
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
@@ -140,8 +138,7 @@ def _of_tars(url: str, image: bytes, tars: list[bytes]) -> Recognised:
     if image:
         raise DatasetError(
             _shown(url),
-            expected="a directory of images, or one of tar files",
-            found=f"both side by side: {display(image)} beside {display(min(tars))}",
+            found=f"images and tar files side by side: {display(image)} beside {display(min(tars))}",
             action="Move one kind elsewhere, or give a single tar file.",
         )
     files = tuple(joined(url, os.fsdecode(name)) for name in sorted(tars))

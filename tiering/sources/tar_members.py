@@ -85,9 +85,7 @@ def opened(path: str) -> tuple[BinaryIO, int, str]:
         remote = system.open(inner, "rb", block_size=_PIECE, cache_type="readahead")
         return cast("BinaryIO", remote), int(info["size"]), str(version_of(info))
     except FileNotFoundError:
-        raise DatasetError(
-            display(path), expected="a tar file", found="nothing at that path", action="Check the path."
-        ) from None
+        raise DatasetError(display(path), found="there is nothing at that path", action="Check the path.") from None
 
 
 def compressed(where: str, how: str = "a compressed one") -> DatasetError:

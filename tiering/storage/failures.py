@@ -15,6 +15,7 @@ from tiering.storage.attempts import attempts
 from tiering.storage.bucket import EXTRAS, S3, call_s3, key_of, scheme_of
 from tiering.storage.patience import SETTING, noticing, remote_seconds
 from tiering.text import without_secrets
+from tiering.units import format_number
 
 T = TypeVar("T")
 
@@ -204,7 +205,7 @@ def _failure(url: str, error: BaseException) -> TieringError:
     if reason is not None:
         found, action = reason
         if reason is _SILENT:
-            found = f"{found}, for {remote_seconds():g} s"
+            found = f"{found}, for {format_number(remote_seconds(), 6)} s"
         return (InputError if reason in _INPUT else MachineError)(url, found=found, action=action)
     if isinstance(error, OSError) and error.strerror:
         failure = from_os_error(error)

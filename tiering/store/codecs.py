@@ -177,6 +177,9 @@ _FAMILIES: Final = {
     },
 }
 
+#: The codecs as their names are shown: without a level, and without shuffles.
+NAMES: Final = tuple(name for name in _FAMILIES if name.count("-") < 2)
+
 
 @lru_cache(maxsize=64)
 def _coder(name: str, item: int = 1) -> Coder:

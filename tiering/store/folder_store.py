@@ -145,9 +145,7 @@ class FolderStore(StoreBase):
             try:
                 descriptor = os.open(path, os.O_RDONLY)
             except FileNotFoundError:
-                raise StoreError(
-                    os.fsdecode(path), expected="an image of the dataset", found="no such file", action="Scan it again."
-                ) from None
+                raise StoreError(os.fsdecode(path), found="no such file", action="Scan it again.") from None
             try:
                 # Read one byte more than the scan saw, to notice a file that grew.
                 data = os.read(descriptor, size + 1)

@@ -177,8 +177,7 @@ def read_manifest(store: Location) -> Manifest:
     except FileNotFoundError:
         raise StoreError(
             str(store),
-            expected="a finished store",
-            found=f"no {MANIFEST}",
+            found=f"not a finished store: it has no {MANIFEST}",
             action="The conversion did not finish: run the same command again (tiering convert DATASET STORE).",
         ) from None
 

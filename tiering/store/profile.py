@@ -13,22 +13,16 @@ import numpy as np
 
 from tiering.arrays import IndexArray, PixelArray, row_parts
 from tiering.dataset.estimates import EstimatedValue, FileSample
+from tiering.dataset.gathering import ALL_HEADERS, MOST_HEADERS, SAMPLED
 from tiering.dataset.header_reads import Fault, Seen, look_quickly
-from tiering.dataset.profile import (
-    ALL_HEADERS,
-    MOST_HEADERS,
-    PIXELS,
-    SAMPLED,
-    DatasetProfile,
-    profile_of,
-    with_reencoded,
-)
+from tiering.dataset.profile import PIXELS, DatasetProfile, profile_of, with_reencoded
 from tiering.dataset.size_distribution import Sizes
-from tiering.dataset.totals import MAX_DAMAGED, QUANTILES, Gathered
+from tiering.dataset.totals import MAX_DAMAGED, QUANTILES, Gathered, inspected
 from tiering.dataset.tree_reads import digest_of
 from tiering.errors import DatasetError, StoreError, TieringError, UsageError
 from tiering.images.image import ImageHeader
 from tiering.images.shape import PixelShape
+from tiering.progress import Progress, no_progress
 from tiering.sources.byte_ranges import Found
 from tiering.sources.labels.classes import NONE
 from tiering.sources.labels.folders import FolderRule, Layout
@@ -52,7 +46,12 @@ _LAYOUTS: Final[dict[str, Layout]] = {"lmdb": "LMDB store", "zarr": "Zarr store"
 
 
 def profile_store(
-    store: Store | str | os.PathLike[str], *, probes: int | None = None, seed: int = 0, reencoded: bool = False
+    store: Store | str | os.PathLike[str],
+    *,
+    probes: int | None = None,
+    seed: int = 0,
+    reencoded: bool = False,
+    progress: Progress = no_progress,
 ) -> DatasetProfile:
     """Profile a packed store, or some samples of one: their sizes, labels, fields, formats and shapes.
 
@@ -64,6 +63,7 @@ def profile_store(
         probes: Most images to look at, at least 1. By default all of up to 10,000 in a local store, else 2,000.
         seed: Seed of the random choices.
         reencoded: Re-encode 300 of the images as well, and measure what that saves and loses. Takes about 5 s.
+        progress: Called with the images inspected, all that will be, and 0.
 
     Returns:
         The profile. `is_packed` is true for a packed store. For a selection, and for stores joined by `concat`, it has
@@ -83,15 +83,15 @@ def profile_store(
         raise ValueError(message)
     if isinstance(store, str | os.PathLike):
         with open_store(store) as opened:
-            return profile_store(opened, probes=probes, seed=seed, reencoded=reencoded)
+            return profile_store(opened, probes=probes, seed=seed, reencoded=reencoded, progress=progress)
     if not len(store):
-        raise StoreError(str(store.location), expected="a store with samples", found="none")
+        raise StoreError(str(store.location), found="the store has no samples")
     if reencoded and shape_of(store.manifest) is not None:
         raise UsageError("reencoded", expected="encoded images", found=f"{store.location}, a store of pixels")
     whole = unselected(store)
     labels, notes = _labels(store)
     account = whole.manifest.account if store is whole else None
-    gathered = _gather(store, probes, seed)
+    gathered = _gather(store, probes, seed, progress)
     found = profile_of(
         without_secrets(display(str(store.location))),
         gathered,
@@ -112,7 +112,7 @@ def _layout(manifest: Manifest) -> Layout:
     return _LAYOUTS.get(manifest.kind, cast("Layout", known))
 
 
-def _gather(store: Store, probes: int | None, seed: int) -> Gathered:
+def _gather(store: Store, probes: int | None, seed: int, progress: Progress) -> Gathered:
     sizes = Sizes()
     for begin in range(0, len(store), ROWS):
         sizes.add(store.index.size[begin : begin + ROWS])
@@ -123,7 +123,7 @@ def _gather(store: Store, probes: int | None, seed: int) -> Gathered:
     tree = _StoreTree(store)
     # Keys may repeat in several stores together, so samples are known by their numbers.
     sample = FileSample.simple(len(store), [b"%d" % row for row in rows.tolist()], store.index.size[rows])
-    seen = tree.inspect(sample.key)
+    seen = inspected(tree, sample.key, progress)
     keys = store.index.keys(rows)
     return Gathered(
         tree=tree,

@@ -22,7 +22,7 @@ from tiering.permutation import EpochOrder
 from tiering.store.apportionment import apportioned
 from tiering.store.rows import Rows, flagged
 from tiering.store.value_hashes import hashed_values
-from tiering.units import counted
+from tiering.units import counted, format_number
 
 if TYPE_CHECKING:
     from tiering.store.protocol import Store
@@ -109,7 +109,7 @@ def _exact(shares: Mapping[str, Any]) -> list[Fraction]:
     found = [Fraction(repr(float(each))).limit_denominator(10**6) for each in shares.values()]
     total = sum(found, Fraction())
     if abs(total - 1) > _ROUNDED:
-        raise UsageError("shares", expected="shares that add up to 1", found=f"{float(total):.6g}")
+        raise UsageError("shares", expected="shares that add up to 1", found=format_number(float(total), 6))
     return [each / total for each in found]
 
 
@@ -122,9 +122,7 @@ def _strata(store: Store, name: str) -> _Strata:
     for part in row_parts(len(store), _DEALT):
         known = np.union1d(known, values[part])
         if len(known) > _MOST_STRATA:
-            raise UsageError(
-                "stratify", expected=f"a field with at most {_MOST_STRATA:,} different values", found=f"more in {name}"
-            )
+            raise UsageError("stratify", found=f"the field {name} has more than {_MOST_STRATA:,} different values")
     # NumPy sorts numbers of 16 bits six times as fast as longer ones.
     found: _Strata = np.empty(len(store), dtype=np.uint16 if len(known) <= 1 << 16 else np.uint32)
     for part in row_parts(len(store), _DEALT):

@@ -30,8 +30,9 @@ def chosen_rows(store: Store, where: Where | None, split: str | Sequence[str] | 
         rows = joined(_in_splits(store, rows, [split] if isinstance(split, str) else list(split)), len(store))
     if not len(rows):
         raise UsageError(
-            "split" if where is None else "where", expected="a condition that holds for at least one sample",
-            found=f"none among {len(store):,}", action="tiering info shows the splits and classes.",
+            "split" if where is None else "where",
+            found=f"no sample of {len(store):,} fits the condition",
+            action="tiering info shows the splits and classes.",
         )  # fmt: skip
     return rows
 
@@ -115,10 +116,10 @@ def _array(where: Any) -> AnyArray:
 def _in_splits(store: Store, rows: Rows, splits: list[str]) -> Iterator[IndexArray]:
     names = store.manifest.splits
     if unknown := [each for each in splits if each not in names]:
-        raise UsageError(
-            "split", expected=f"one of {', '.join(names)}" if names else "a store with splits",
-            found=first_few([str(each) for each in unknown], 3),
-        )  # fmt: skip
+        if not names:
+            raise UsageError("split", found="this store has no splits")
+        found = first_few([str(each) for each in unknown], 3)
+        raise UsageError("split", expected=f"one of {', '.join(names)}", found=found)
     numbers = [names.index(each) for each in splits]
     for part in row_parts(len(rows), 1 << 20):
         at = numbers_at(rows, part)

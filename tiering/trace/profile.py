@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tiering.progress import Progress, no_progress
 from tiering.trace.block_sample import BlockSample
 from tiering.trace.bursts import BurstFinder
 from tiering.trace.distinct_count import DistinctCount
@@ -39,6 +40,7 @@ def profile_trace(
     lenient: bool = False,
     columns: str | None = None,
     beside: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None,
+    progress: Progress = no_progress,
 ) -> TraceProfile:
     """Read a trace of any known format, or a directory of one job's logs, and profile it.
 
@@ -50,6 +52,7 @@ def profile_trace(
         columns: Columns of a table, as for `read_trace`.
         beside: Called with each batch of events, and with those of its events that are not of the machinery of
             programs, to use them in the same pass.
+        progress: Called with the events read, an estimate of all events, and 0.
 
     Returns:
         The figures of the trace.
@@ -65,7 +68,7 @@ def profile_trace(
     """
     trace = read_trace(path, lenient=lenient, columns=columns)
     profile = profile_events(
-        trace.batches,
+        trace.reporting(progress),
         source=str(path),
         format=trace.format,
         level=trace.level,

@@ -12,7 +12,7 @@ from tiering.trace.program_evidence import ProgramEvidence
 from tiering.trace.readers.base import Level
 from tiering.trace.reuse_distance import CurvePoint, Passes
 from tiering.trace.waiting import Waiting
-from tiering.units import format_bytes, format_count, format_percent
+from tiering.units import format_bytes, format_count, format_number, format_percent
 
 if TYPE_CHECKING:
     import polars as pl
@@ -172,7 +172,7 @@ class TraceProfile(Shown, BaseModel):
             ("moved", self.moved()),
             ("files", "unknown" if self.files is None else format_count(self.files)),
             ("read again", f"{format_percent(self.reread_share)} of all bytes moved"),
-            ("passes", "unknown" if self.epochs is None else f"{self.epochs:.3g}"),
+            ("passes", "unknown" if self.epochs is None else format_number(self.epochs)),
         ]
         return f"Trace {self.source}", rows
 

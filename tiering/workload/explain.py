@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.trace.trace_profile import TraceProfile
-from tiering.units import format_bytes, format_percent
+from tiering.units import format_bytes, format_number, format_percent
 from tiering.workload.classifier import Model
 from tiering.workload.features import FEATURE_NAMES
 from tiering.workload.label import MAJORITY, WORKLOADS, Workload
@@ -159,13 +159,16 @@ def _in(what: str) -> Callable[[float], str]:
 
 
 def _number(words: str) -> Callable[[float], str]:
-    return lambda value: words.format(f"{value:.3g}")
+    return lambda value: words.format(format_number(value))
 
 
 def _order(value: float) -> str:
     looks = "shuffled" if value > 0.75 else "sorted" if value < 0.25 else "partly sorted"
     rounded = math.floor(100 * value) / 100
-    return f"files are visited in an order that looks {looks} ({rounded:g} on a scale from 0, sorted, to 1, shuffled)"
+    return (
+        f"files are visited in an order that looks {looks} ({format_number(rounded)} on a scale from 0, sorted, to 1, "
+        "shuffled)"
+    )
 
 
 _WORDS: dict[str, Callable[[float], str]] = {
@@ -208,7 +211,9 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "logging": _by("a logger"),
     "unnamed_programs": lambda value: f"processes of no known kind moved {percent(value)} of the bytes",
     "readers_alike": lambda value: (
-        "one process reads at a time" if value == 0 else f"{2**value:.3g} processes read alike at the same time"
+        "one process reads at a time"
+        if value == 0
+        else f"{format_number(2**value)} processes read alike at the same time"
     ),
     "image_files": _in("images"),
     "archive_files": _in("archives or disk images"),
@@ -222,7 +227,7 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "largest_file": _share("{} of the bytes read lie in one file"),
     "checkpoint_share": _share("{} of the bytes written are named like checkpoints", "no checkpoint was written"),
     "checkpoints": lambda value: (
-        f"{2**value - 1:.3g} checkpoints were written" if value else "no checkpoint was written"
+        f"{format_number(2**value - 1)} checkpoints were written" if value else "no checkpoint was written"
     ),
     "renamed_share": _share("{} of the outputs are renamed into place", "no output is renamed into place"),
     "training_split": _share("{} of the bytes read belong to a training split", "nothing is read of a training split"),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tiering.dataset.profile import DatasetProfile, profile_dataset
 from tiering.errors import DatasetError, ProfileError
 from tiering.notebook import Shown, Summary
+from tiering.progress import Progress, no_progress
 from tiering.storage.output_file import write_output
 from tiering.trace.trace_profile import TraceProfile
 
@@ -56,21 +57,20 @@ def write_profile(profile: Profile, path: str | Path) -> None:
     write_output(path, profile.model_dump_json(indent=2) + "\n")
 
 
-def profile_at(path: str | Path, *, reencoded: bool = False) -> Profile:
+def profile_at(path: str | Path, *, reencoded: bool = False, progress: Progress = no_progress) -> Profile:
     """Read a profile.json, or profile a directory of images.
 
-    path: of either, or the URL of a dataset. reencoded: as for profile_dataset; a profile.json is taken as it is.
+    path: of either, or the URL of a dataset. reencoded, progress: as for profile_dataset; a profile.json is taken as it
+    is.
 
     Raises:
         DatasetError: There is no such file or directory, or no image in the directory.
         ProfileError: The file is not a profile.
     """
     if "://" in str(path) or Path(path).is_dir():
-        return Profile(dataset=profile_dataset(path, reencoded=reencoded))
+        return Profile(dataset=profile_dataset(path, reencoded=reencoded, progress=progress))
     if not Path(path).exists():
-        raise DatasetError(
-            str(path), expected="a directory of images or a profile.json", found="nothing", action="Check the path."
-        )
+        raise DatasetError(str(path), found="there is nothing at that path", action="Check the path.")
     return read_profile(path)
 
 
@@ -99,7 +99,6 @@ def read_profile(path: str | Path) -> Profile:
         field = ".".join(str(part) for part in first["loc"]) or "the document"
         raise ProfileError(
             str(path),
-            expected="a profile written by tiering profile -o (format version 1)",
-            found=f"{field}: {first['msg'].lower()}",
+            found=f"not a profile that tiering profile -o wrote (format version 1): {field}: {first['msg'].lower()}",
             action="Make it again: tiering profile DATASET -o profile.json",
         ) from error

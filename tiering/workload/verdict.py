@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tiering.notebook import Shown, Summary, data_frame
 from tiering.trace.trace_profile import TraceProfile
-from tiering.units import format_bytes, format_percent
+from tiering.units import format_bytes, format_number, format_percent
 from tiering.workload.classifier import Model, shipped
 from tiering.workload.doubt import gaps, near, too_little, unplaced, unsupported, what_decides
 from tiering.workload.explain import Fact, defined_facts, facts, percent
@@ -224,7 +224,7 @@ def _limits(trace: TraceProfile) -> list[str]:
     if _is_mapped(trace):
         notes.append(
             "Most bytes are mapped into memory, where no tracer sees which are touched, or how often. The mapped bytes "
-            f"are an upper bound, and the probability is at most {MAPPED_CAP:g}."
+            f"are an upper bound, and the probability is at most {format_number(MAPPED_CAP, 6)}."
         )
     elif trace.whole and mapping_decides(trace) and not gaps(trace):
         notes.append(
@@ -237,7 +237,7 @@ def _limits(trace: TraceProfile) -> list[str]:
     if trace.level == "block":
         notes.append(
             "This trace was taken below the page cache: reads that the cache answered are missing, so there may be "
-            f"more re-reading than it shows. The probability is at most {BLOCK_CAP:g}."
+            f"more re-reading than it shows. The probability is at most {format_number(BLOCK_CAP, 6)}."
         )
     if (calls := trace.reads + trace.writes) < FEW_CALLS:
         notes.append(f"Only {calls} reads and writes were traced: too few for a forecast, and little to judge by.")

@@ -118,11 +118,11 @@ def test_what_stands_in_the_way_is_left_alone(store, tmp_path):
     refused(store, tmp_path, "empty directory", kind=UsageError)
     (tmp_path / "out" / "mine").unlink()
     put(tmp_path / "out.exporting.files", "mine", b"mine")
-    refused(store, tmp_path, "something else", kind=UsageError)
+    refused(store, tmp_path, "nor an unfinished export", kind=UsageError)
     assert (tmp_path / "out.exporting.files" / "mine").read_bytes() == b"mine"
     (tmp_path / "out.exporting.files").rename(tmp_path / "elsewhere")
     (tmp_path / "out.exporting").write_bytes(b"mine")
-    refused(store, tmp_path, "something else", kind=UsageError)
+    refused(store, tmp_path, "nor an unfinished export", kind=UsageError)
     assert (tmp_path / "out.exporting").read_bytes() == b"mine"
     (tmp_path / "out.exporting").unlink()
     (tmp_path / "out.exporting").symlink_to(tmp_path / "elsewhere" / "mine")
@@ -155,7 +155,7 @@ def test_the_current_directory_is_not_taken_away(store, tmp_path, monkeypatch):
 def test_two_exports_do_not_meet(store, tmp_path):
     def again(done, *_):
         if done == 1:
-            with pytest.raises(UsageError, match="another one running"):
+            with pytest.raises(UsageError, match="another export is running"):
                 tiering.export(store, tmp_path / "out")
 
     assert tiering.export(store, tmp_path / "out", progress=again) == 6

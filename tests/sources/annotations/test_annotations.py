@@ -89,7 +89,7 @@ def test_a_document_can_be_given_itself(tmp_path, program):
         b"val2017/000000000004.jpg"
     ]
     document = (place / "annotations/instances_train2017.json").rename(tmp_path / "boxes.json")
-    with pytest.raises(DatasetError, match=r"boxes\.json: expected its images beside it.*`root` DIRECTORY"):
+    with pytest.raises(DatasetError, match=r"boxes\.json: its images are neither beside it.*`root` DIRECTORY"):
         Listed(document)
     done = program("convert", document, tmp_path / "store", "--to", "lmdb", "--root", place / "train2017")
     assert done.returncode == 0, done.stderr

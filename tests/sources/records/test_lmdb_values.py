@@ -86,7 +86,7 @@ def test_other_databases_are_refused(tmp_path, dupsort):
 
 def test_an_empty_database_and_one_without_images_are_refused(tmp_path):
     for values in ({}, {b"a": b"text"}):
-        with pytest.raises(DatasetError, match="no record with an image"):
+        with pytest.raises(DatasetError, match="no record has an image"):
             Listed(database(tmp_path / f"x{len(values)}", values))
 
 

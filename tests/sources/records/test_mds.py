@@ -80,11 +80,11 @@ def changed(folder: Path, change, split: str = "train") -> Path:
     [
         (lambda shard: shard.update(samples=shard["samples"] + 1), "number of samples"),
         (lambda shard: shard["raw_data"].update(basename="../shard.mds"), "index of a dataset.*relative path"),
-        (lambda shard: shard["raw_data"].update(basename="shard.9.mds"), "nothing at that path"),
+        (lambda shard: shard["raw_data"].update(basename="shard.9.mds"), "a file of the dataset is missing"),
         (lambda shard: shard["raw_data"].update(bytes=7), "and 7 by the index"),
         (lambda shard: shard.update(column_sizes=[-1] * 9), "index of a dataset.*column_sizes"),
         (lambda shard: shard.update(column_sizes=[1 << 30] * 9), "lead out of it"),
-        (lambda shard: shard.update(column_names=["a"] * 9), "columns with a name and an encoding"),
+        (lambda shard: shard.update(column_names=["a"] * 9), "columns without a name or an encoding"),
         (lambda shard: shard.update(column_encodings=["str"] * 9), "a column of images"),
         (lambda shard: shard.update(format="json"), "index of a dataset.*format"),
     ],

@@ -84,7 +84,7 @@ def test_more_files_or_bytes_than_logs_can_have_are_refused(tmp_path, scratch, m
         read_trace(packed)
     monkeypatch.setattr(archives, "MEMBERS", 4)
     monkeypatch.setattr(archives, "TOTAL", len(GOOD) * 3)
-    with pytest.raises(TraceError, match="expected at most"):
+    with pytest.raises(TraceError, match="must be at most"):
         read_trace(packed)
 
 

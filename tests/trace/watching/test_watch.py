@@ -217,7 +217,7 @@ def test_a_command_gets_signals_and_its_status_is_returned(tmp_path):
 
 @pytest.mark.parametrize(
     ("target", "found"),
-    [(2**22 + 1, "found none"), (None, "the watcher itself"), ("no-such-job-[0-9]{9}", "found none")],
+    [(2**22 + 1, "no such process"), (None, "the watcher itself"), ("no-such-job-[0-9]{9}", "no process is like")],
 )
 def test_a_process_that_is_not_there_is_one_error(target, found):
     with pytest.raises(UsageError, match=found):

@@ -80,7 +80,7 @@ def _refuse(target: Path, old: os.stat_result | None) -> None:
     if old is None:
         return
     if not stat.S_ISDIR(old.st_mode) or any(target.iterdir()):
-        raise UsageError(str(target), expected="an empty directory", found="files there", action="Choose another.")
+        raise UsageError(str(target), found="the directory is not empty", action="Choose another.")
     if os.path.ismount(target) or os.path.samestat(old, Path().stat()):
         raise UsageError(
             str(target), expected="a directory that can be replaced",
@@ -98,9 +98,7 @@ def _held(note: Location, files: Location) -> Iterator[int]:
     descriptor = note.open_to_update()
     try:
         if not _lock(descriptor) or not note.is_open_as(descriptor):
-            raise UsageError(
-                str(note), expected="one export at a time", found="another one running there", action="Wait for it."
-            )
+            raise UsageError(str(note), found="another export is running there", action="Wait for it.")
         if not (content := os.pread(descriptor, 2 * _NOTE_BYTES, 0)) and files.exists():
             note.remove()
             raise _foreign(files)
@@ -122,7 +120,7 @@ def _lock(descriptor: int) -> bool:
 
 def _foreign(location: Location) -> UsageError:
     return UsageError(
-        str(location), expected="an unfinished export of tiering, or nothing", found="something else",
+        str(location), found="it is neither empty nor an unfinished export of tiering",
         action="Move it elsewhere, or choose another directory.",
     )  # fmt: skip
 
@@ -170,7 +168,7 @@ def _publish(files: Path, target: Path, *, new: bool) -> None:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise
         raise UsageError(
-            str(target), expected="an empty directory", found="something that appeared there during the export",
+            str(target), found="files appeared there during the export",
             action="Choose another.",
         ) from error  # fmt: skip
     sync(target.parent)

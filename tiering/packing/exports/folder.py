@@ -22,7 +22,7 @@ from tiering.packing.exports.names import (
     names_of,
 )
 from tiering.packing.exports.tables import METADATA, Names, table_name, writing_table
-from tiering.packing.progress import Progress
+from tiering.progress import Progress
 from tiering.storage.location import Location
 from tiering.store.protocol import Store
 

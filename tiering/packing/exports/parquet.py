@@ -20,7 +20,7 @@ from tiering.packing.exports.fields import exported_fields
 from tiering.packing.exports.names import Extensions, check_each, check_text, name_of, names_of
 from tiering.packing.exports.shards import ExportShard, planned_shards
 from tiering.packing.exports.tables import Names
-from tiering.packing.progress import Progress
+from tiering.progress import Progress
 from tiering.sources.described_columns import DescribedColumn, TableDescription
 from tiering.sources.records.parquet_images import PATH_OF
 from tiering.storage.location import Location

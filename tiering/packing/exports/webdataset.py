@@ -22,7 +22,7 @@ from tiering.packing.exports.batches import ExportBatch, checked_batches
 from tiering.packing.exports.fields import exported_fields, extension_of_image, file_of
 from tiering.packing.exports.names import Extensions, are_distinct, base_of, check_each, name_of, names_of
 from tiering.packing.exports.shards import planned_shards
-from tiering.packing.progress import Progress
+from tiering.progress import Progress
 from tiering.storage.location import Location
 from tiering.store.manifest import Manifest
 from tiering.store.protocol import Store

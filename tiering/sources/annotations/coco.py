@@ -58,7 +58,7 @@ class CocoAnnotations:
             self._documents.append(_Document(file, key_of, scratch / f"annotations-{number}"))
         if not self._documents:
             raise DatasetError(
-                display(url), expected="the images of its annotations", found=f"none of {display(files[0])}",
+                display(url), found=f"none of the images of {display(files[0])} is there",
                 action="Give the directory from which the names in the annotations start.",
             )  # fmt: skip
         labelled = [document for document in self._documents if document.is_of_classes]

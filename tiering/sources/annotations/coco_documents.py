@@ -70,7 +70,7 @@ def images_directory(document: str) -> str:
         if keys_below(directory, document) is not None:
             return directory
     raise DatasetError(
-        display(document), expected="its images beside it, or in the directory above", found="none of them",
+        display(document), found="its images are neither beside it nor in the directory above",
         action="Say which directory the names in it start from: `root` DIRECTORY",
     )  # fmt: skip
 

@@ -69,7 +69,7 @@ def number_folders(
             found[name].update(each for each in names_here if each is not None)
         if len(found["label"]) > MOST_CLASSES:
             raise DatasetError(
-                where, expected=f"at most {MOST_CLASSES:,} class folders", found="more",
+                where, found=f"more than {MOST_CLASSES:,} class folders",
                 action="Put the images of a class into one folder, or list them in a table.",
             )  # fmt: skip
     # Sorted by bytes, as in torchvision's ImageFolder. Names that are not UTF-8 may look equal and still differ.

@@ -86,7 +86,7 @@ def record_batches(
             display(url), expected="each name once", found=f"{display(twice)} twice", action="Rename one of the two."
         )
     if not count:
-        raise DatasetError(display(url), expected="images", found="no record with an image", action="Check the files.")
+        raise DatasetError(display(url), found="no record has an image", action="Check the files.")
 
 
 def _keyed(

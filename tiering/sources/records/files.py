@@ -72,6 +72,4 @@ def _there(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise DatasetError(
-            display(path), expected="a file of the dataset", found="nothing at that path", action="Check the path."
-        ) from None
+        raise DatasetError(display(path), found="a file of the dataset is missing", action="Check the path.") from None

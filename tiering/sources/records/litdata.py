@@ -99,7 +99,7 @@ class LitDataChunks:
         known = {joined(folder, chunk.filename): chunk for folder, index in indexes.items() for chunk in index.chunks}
         self._chunks = [known[path] for path in files if path in known]
         if len(self._chunks) < len(files):
-            raise DatasetError(where, expected="the chunks of the dataset", found="others")
+            raise DatasetError(where, found="its chunks are those of another dataset")
         names = _leaf_names(config, where)
         encodings = [_encoding(kind) for kind in config.data_format]
         self._columns = Columns.of(names, self._looked_at(encodings), where)

@@ -93,7 +93,7 @@ def mds_files(indexes: tuple[str, ...]) -> tuple[str, ...]:
             raw, packed = shard.raw_data.basename, shard.zip_data.basename if shard.zip_data else None
             files.append(joined(folder, packed if packed is not None and raw not in there else raw))
     if not files:
-        raise DatasetError(display(indexes[0]), expected="shards", found="none", action="Copy the dataset again.")
+        raise DatasetError(display(indexes[0]), found="no shard is there", action="Copy the dataset again.")
     return tuple(files)
 
 
@@ -143,12 +143,10 @@ class MdsShards:
 
     def _known(self, shard: _Shard | None, path: str) -> _Shard:
         if shard is None:
-            raise DatasetError(display(path), expected="a shard in index.json", found="none of that name")
+            raise DatasetError(display(path), found="index.json names no such shard")
         lengths = {len(shard.column_names), len(shard.column_encodings), len(shard.column_sizes)}
         if len(lengths) > 1 or len(set(shard.column_names)) < len(shard.column_names):
-            raise DatasetError(
-                display(path), expected="columns with a name and an encoding", found="others in index.json"
-            )
+            raise DatasetError(display(path), found="index.json has columns without a name or an encoding")
         packed = shard.zip_data is not None and name_of(path) == name_of(shard.zip_data.basename)
         if packed and shard.method not in COMPRESSIONS:
             raise DatasetError(

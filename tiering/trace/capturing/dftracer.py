@@ -42,8 +42,7 @@ def record_dftracer(command: Sequence[str], to: Path, work: Path) -> Run:
     if not any(file.stat().st_size for file in logs.iterdir()):
         raise MachineError(
             "dftracer",
-            expected="a log of the command's calls",
-            found="none",
+            found="the command left no log of its calls",
             action='Use `backend="strace"`: DFTracer sees no programs that are linked statically.',
         )
     from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415

@@ -250,7 +250,7 @@ def _first_bytes(path: Path, called: Path) -> bytes:
 def _unusable(path: Path, found: str, action: str = RECORD) -> TraceError:
     return TraceError(
         str(path),
-        expected=f"a trace ({', '.join(reader.name for reader in _KNOWN)})",
+        expected=f"a trace of strace, Darshan, fio or another of {len(_KNOWN)} formats (docs/traces.md)",
         found=found,
         action=action,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -37,7 +38,7 @@ class Damage:
     processes, by number, that ended with another status than 0 or were ended by a signal, and how. untimed: the trace
     has no times. waiting: where the processes of a watched job spent their time. completeness: what its sources
     showed. torn: the last block ends with an unfinished line. clients: names of programs that asked for data, where the
-    trace does not show what they execute: user agents, command names.
+    trace does not show what they execute: user agents, command names. size, taken: bytes of the file, and those read.
     """
 
     path: Path
@@ -54,6 +55,16 @@ class Damage:
     completeness: Completeness = field(default=Completeness(), init=False)
     torn: bool = field(default=False, init=False)
     clients: set[str] = field(default_factory=set, init=False)
+    size: int = field(default=0, init=False)
+    taken: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        with suppress(OSError):  # an archive's member, or a file that is missing: reading it says so
+            self.size = self.path.stat().st_size
+
+    def reached(self, position: int) -> None:
+        """Note how many bytes of the file were read."""
+        self.taken = position
 
     def met(self, clients: Iterable[object]) -> None:
         """Remember names of clients, up to a bound."""
@@ -121,12 +132,12 @@ def byte_blocks(path: Path, damage: Damage, block: int | None = None) -> Iterato
     block: B. Memory is bounded by three blocks and one line. Raises TraceError if the file, or its compression, ends
     too early, or a line exceeds 16 MiB.
     """
-    return byte_blocks_of(_read(path, block or _BLOCK), damage)
+    return byte_blocks_of(_read(path, block or _BLOCK, damage), damage)
 
 
-def _read(path: Path, size: int) -> Iterator[bytes]:
+def _read(path: Path, size: int, damage: Damage) -> Iterator[bytes]:
     """Read a trace in blocks of that many B. If it is broken, the bytes before the break come first."""
-    with open_trace(path) as file:
+    with open_trace(path, damage.reached) as file:
         while True:
             parts: list[bytes] = []
             left = size
@@ -177,7 +188,7 @@ def record_blocks(path: Path, damage: Damage, record: int, block: int = _BLOCK) 
     """Read a binary trace in blocks of complete records. record: bytes of one. A partial record is damage."""
     size, read, rest = block // record * record, 0, b""
     try:
-        for fresh in _read(path, size):
+        for fresh in _read(path, size, damage):
             data = rest + fresh
             whole = len(data) // record * record
             rest = data[whole:]

@@ -97,7 +97,7 @@ def read_binary(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     """Turn one processor's blktrace file into batches of events. Raises TraceError for an invalid record."""
     chosen, seen, rest = None, 0, b""
     try:
-        with open_trace(path) as file:
+        with open_trace(path, damage.reached) as file:
             while fresh := file.read(_BLOCK):
                 records, rest, sound = _records(rest + fresh)
                 seen += len(records)

@@ -70,7 +70,11 @@ def _read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
                 unit="column",
             )
             return
-        yield from table.collect_batches(chunk_size=_BATCH, maintain_order=True)
+        rows, done = table.select(pl.len()).collect().item(), 0
+        for batch in table.collect_batches(chunk_size=_BATCH, maintain_order=True):
+            done += len(batch)
+            damage.reached(damage.size * done // max(1, rows))
+            yield batch
         metadata = pl.read_parquet_metadata(path)
     except pl.exceptions.PolarsError as error:
         damage.at(1, f"a file that cannot be read ({error})", expected="a whole Parquet file", unit="column")

@@ -78,7 +78,7 @@ def _records(path: Path, damage: Damage) -> list[Any]:
     """Read the records of a trail's file, or of several that were joined (zcat *.json.gz)."""
     records: list[Any] = []
     try:
-        with open_trace(path) as file:
+        with open_trace(path, damage.reached) as file:
             text = file.read(_LARGEST + 1)
         if len(text) > _LARGEST:
             damage.at(1, f"more than {_LARGEST:,} bytes", expected="a log of CloudTrail's size", unit="record")

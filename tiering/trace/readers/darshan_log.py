@@ -20,6 +20,7 @@ import polars as pl
 
 from tiering.trace.events import EVENT_SCHEMA, UNPLACED
 from tiering.trace.parquet_writer import GAPS, WHOLE
+from tiering.units import format_number
 
 _NO_STATUS = "Darshan does not log the exit status of a run, so the verdict on the whole run is a forecast."
 #: Most events made from one file's counters. Beyond that, accesses are larger, with the same bytes.
@@ -97,7 +98,7 @@ def _events(report: Any) -> tuple[pl.DataFrame, list[str]]:
         return events, []
     if not seen:
         return events, ["Darshan's counters have no order of accesses, so orders, epochs and runs are guesses."]
-    share = f"{min(99.9, 100 * seen / moved):.3g} % of the bytes that Darshan counted"
+    share = f"{format_number(min(99.9, 100 * seen / moved))} % of the bytes that Darshan counted"
     return events, [f"Extended tracing saw {share}: of the files that it left out, the counters were used."]
 
 

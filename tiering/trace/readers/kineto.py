@@ -164,7 +164,7 @@ _BETWEEN: Final = (" ", "\n", "\t", "\r", ",")
 def _text(path: Path, damage: Damage) -> Iterator[str]:
     """Yield the text of a file in blocks. Names may hold any bytes, which are of no account here."""
     try:
-        with open_trace(path) as file:
+        with open_trace(path, damage.reached) as file:
             while block := file.read(_BLOCK):
                 yield block.decode("latin-1")
     except BROKEN as error:

@@ -23,8 +23,8 @@ class _Reopened(io.RawIOBase):
     Reopening costs about 10 us per block.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._at = path, 0
+    def __init__(self, path: Path, reached: Callable[[int], None] | None) -> None:
+        self._path, self._at, self._reached = path, 0, reached
 
     def readable(self) -> bool:
         return True
@@ -46,6 +46,8 @@ class _Reopened(io.RawIOBase):
             file.seek(self._at)
             count = file.readinto(buffer) or 0
         self._at += count
+        if self._reached is not None:
+            self._reached(self._at)
         return count
 
 
@@ -103,11 +105,14 @@ BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zstandard.Zstd
 _TAKEN_FOR_COMPRESSED = (*_COMPRESSED, b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 
 
-def open_trace(path: Path) -> io.BufferedIOBase:
-    """Open a trace for reading bytes, and decompress gzip, Zstandard and xz. Raises OSError and BROKEN."""
+def open_trace(path: Path, reached: Callable[[int], None] | None = None) -> io.BufferedIOBase:
+    """Open a trace for reading bytes, and decompress gzip, Zstandard and xz. Raises OSError and BROKEN.
+
+    reached: called with the position in the file, in B, after each read from it.
+    """
     with path.open("rb") as raw:
         head = raw.read(max(map(len, _COMPRESSED)))
-    file: io.BufferedReader = io.BufferedReader(_Reopened(path), _TAKEN)
+    file: io.BufferedReader = io.BufferedReader(_Reopened(path, reached), _TAKEN)
     for magic, opened in _COMPRESSED.items():
         if head.startswith(magic):
             return opened(file)

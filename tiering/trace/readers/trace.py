@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tiering.progress import Progress
 from tiering.trace.completeness import Completeness, least
 from tiering.trace.readers.base import Damage, Level
 from tiering.trace.waiting import Waiting
@@ -28,6 +29,16 @@ class Trace:
     level: Level
     batches: Iterator[pl.DataFrame]
     damage: tuple[Damage, ...]
+
+    def reporting(self, progress: Progress) -> Iterator[pl.DataFrame]:
+        """Yield the batches, and report the events read, and how many there may be by the share of the bytes read."""
+        events = 0
+        progress(0, 0, 0)
+        for batch in self.batches:
+            events += len(batch)
+            yield batch
+            size, taken = (sum(getattr(each, name) for each in self.damage) for name in ("size", "taken"))
+            progress(events, max(events, events * size // taken) if taken else 0, 0)
 
     @property
     def skipped_lines(self) -> int:

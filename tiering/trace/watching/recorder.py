@@ -26,7 +26,7 @@ from tiering.trace.watching.process_looks import ProcessLooks
 from tiering.trace.watching.source import NO_EVENTS, Look
 from tiering.trace.watching.surroundings import Surroundings
 from tiering.trace.watching.waiting_sums import WaitingSums
-from tiering.units import format_percent
+from tiering.units import format_percent, format_seconds
 
 #: s from the end of the first process to a further look, if others of its tree still run.
 _SOONEST = 0.1
@@ -117,9 +117,9 @@ class Recorder:
             )
         else:
             notes.append(
-                f"The watcher used {format_percent(self.share, digits=1)} of one core: to begin and to look for the "
-                f"first time takes {self._pace.used - self._pace.for_events:.1f} s of processor time, however long the "
-                "watch."
+                f"The watcher used {format_percent(self.share, digits=1)} of one core: to begin and to look for "
+                f"the first time takes {format_seconds(self._pace.used - self._pace.for_events)} of processor time, "
+                "however long the watch."
             )
         if self._processes.tells_waits is False:
             notes.append("The system does not say what sleeping threads wait for (/proc/PID/wchan and syscall).")

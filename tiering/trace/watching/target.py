@@ -23,10 +23,10 @@ def found_process(target: int | str) -> Identity:
     pid = target if isinstance(target, int) else _named(target)
     stat = stat_of(pid) if pid > 0 else None
     if stat is None or stat.is_ended:
-        found = "none" if stat is None else "one that has ended"
-        raise UsageError(f"process {pid}", expected="a running process", found=found, action=f"{_LIST}.")
+        found = "there is no such process" if stat is None else "it has ended"
+        raise UsageError(f"process {pid}", found=found, action=f"{_LIST}.")
     if pid == os.getpid():
-        raise UsageError(f"process {pid}", expected="another process", found="the watcher itself", action=f"{_LIST}.")
+        raise UsageError(f"process {pid}", found="it is the watcher itself", action=f"{_LIST}.")
     _require_access(pid)
     return stat.identity
 
@@ -45,7 +45,7 @@ def _require_access(pid: int) -> None:
             found=f"one of user {_user(owner)}" if others else "one that its own user may not inspect",
             action=f"Watch it {f'as {_user(owner)}, or ' if others else ''}as root: sudo tiering watch {pid}",
         ) from error
-    raise UsageError(f"process {pid}", expected="a running process", found="one that has ended", action=f"{_LIST}.")
+    raise UsageError(f"process {pid}", found="it has ended", action=f"{_LIST}.")
 
 
 def _user(number: int | None) -> str:
@@ -69,7 +69,7 @@ def _named(pattern: str) -> int:
     if len(roots) == 1:
         return roots[0]
     if not roots:
-        raise UsageError("name", expected=f"a process like {pattern!r}", found="none", action=f"{_LIST}.")
+        raise UsageError("name", found=f"no process is like {pattern!r}", action=f"{_LIST}.")
     listed = "; ".join(f"{pid} {matches[pid][:60]} ({_user(user_of(pid))})" for pid in roots[:_LISTED])
     more = f"; and {len(roots) - _LISTED} more" if len(roots) > _LISTED else ""
     raise UsageError(
