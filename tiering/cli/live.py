@@ -54,7 +54,7 @@ class View:
         served = found.hits + found.misses
         for level, (count, size) in found.levels().items():
             shown.add_row(f"from {level}", format_percent(count / max(1, served), digits=3), format_bytes(size))
-        shown.add_row("fetched", f"{format_count(found.origin_requests)} requests", format_bytes(found.origin_bytes))
+        shown.add_row("fetched", counted(found.origin_requests, "request"), format_bytes(found.origin_bytes))
         shown.add_row("repeated, hedged", f"{format_count(found.retries)}", f"{format_count(found.hedged)}")
         shown.add_row("in flight", format_count(found.in_flight), f"of {format_count(found.depth)}")
         shown.add_row("ahead", counted(found.ahead, "sample"), "")

@@ -59,8 +59,8 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
             f"{'no times' if trace.duration is None else format_seconds(trace.duration)}"
         ),
     )
-    yield "read", f"{format_bytes(trace.bytes_read)} in {format_count(trace.reads)} reads"
-    yield "written", f"{format_bytes(trace.bytes_written)} in {format_count(trace.writes)} writes"
+    yield "read", f"{format_bytes(trace.bytes_read)} in {_several(trace.reads, 'read')}"
+    yield "written", f"{format_bytes(trace.bytes_written)} in {_several(trace.writes, 'write')}"
     if trace.mapped_bytes and not trace.mapped_seen:
         yield "mapped", f"at most {format_bytes(trace.mapped_bytes)}"
     again = (

@@ -101,7 +101,7 @@ def _show(found: Survey) -> None:
     for job in found.jobs:
         console.say(
             f"{job.trace}: reads or writes {format_count(len(job.datasets))} of the datasets, and "
-            f"{format_bytes(job.elsewhere_bytes)} of {format_count(job.elsewhere_files)} files outside them."
+            f"{format_bytes(job.elsewhere_bytes)} of {counted(job.elsewhere_files, 'file')} outside them."
         )
 
 
