@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -83,6 +85,8 @@ def place(few_photos, monkeypatch):
     with tempfile.TemporaryDirectory(dir="/tmp") as made:
         monkeypatch.chdir(made)
         monkeypatch.setenv("XDG_CACHE_HOME", f"{made}/cache")
+        # The examples run `python`.
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         _fill(few_photos)
         yield
 

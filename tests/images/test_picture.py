@@ -388,7 +388,7 @@ def test_what_does_not_fit_is_refused(native):
     refused("region:", region=(0, 0, 0, 8))
     refused("size:", size=(0, 8))
     refused("out: expected 3 channels, found 1", to=out[:, :, :1])
-    refused("dtype: must be one of uint8", to=out.astype(np.int32))
+    refused("dtype: expected one of uint8", to=out.astype(np.int32))
     refused("mean and std: expected a float output", look=Look(mean=(0.5,)))
     refused("std: expected 3 numbers", to=out.astype(np.float32), look=Look(std=(0.5, 0.5)))
     assert not out.any()

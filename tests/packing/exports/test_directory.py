@@ -115,7 +115,7 @@ def test_any_name_comes_out_byte_for_byte(tmp_path):
 
 def test_what_stands_in_the_way_is_left_alone(store, tmp_path):
     put(tmp_path / "out", "mine", b"mine")
-    refused(store, tmp_path, "empty directory", kind=UsageError)
+    refused(store, tmp_path, "not empty", kind=UsageError)
     (tmp_path / "out" / "mine").unlink()
     put(tmp_path / "out.exporting.files", "mine", b"mine")
     refused(store, tmp_path, "nor an unfinished export", kind=UsageError)
