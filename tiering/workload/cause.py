@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tiering.errors import command
+
 if TYPE_CHECKING:
     # Importing it takes as long as a verdict.
     from tiering.dataset.profile import DatasetProfile
@@ -90,13 +92,14 @@ def fix_of_decoding(dataset: DatasetProfile | None) -> Fix:
         return Fix(
             f"Decode less: half of the images have a shorter side of {side} pixels or more, so store them at the size "
             "that the training needs. tiering.Loader decodes only the part that is needed.",
-            f"tiering convert DATASET STORE --to lmdb --short-side {_SIDE}",
+            command("tiering", "convert", "DATASET", "STORE", "--to", "lmdb", "--short-side", _SIDE),
         )
     common = dataset.shapes[0]
+    resize = f"{common.height}x{common.width}"
     return Fix(
         "Store pixels, which need no decoding, but more room. The images are small already, most often "
         f"{common.width} x {common.height} pixels, so smaller ones would not help.",
-        f"tiering convert DATASET STORE --to zarr --resize {common.height}x{common.width} --codec none",
+        command("tiering", "convert", "DATASET", "STORE", "--to", "zarr", "--resize", resize, "--codec", "none"),
     )
 
 

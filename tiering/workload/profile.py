@@ -99,6 +99,6 @@ def read_profile(path: str | Path) -> Profile:
         field = ".".join(str(part) for part in first["loc"]) or "the document"
         raise ProfileError(
             str(path),
-            found=f"not a profile that tiering profile -o wrote (format version 1): {field}: {first['msg'].lower()}",
+            found=f"not a profile of format version 1: {field}: {first['msg'].lower()}",
             action="Make it again: tiering profile DATASET -o profile.json",
         ) from error
