@@ -481,7 +481,8 @@ def test_stores_of_older_versions_are_changed_too(name, version, tmp_path):
     place = Path(shutil.copytree(FIXTURES / version / name, tmp_path / name))
     before = tiering.open_store(place)
     whole, generation = everything(before), before.manifest.generation
-    assert [change.generation for change in tiering.log(place)] == [generation]
+    # The oldest versions noted only the last change.
+    assert [change.generation for change in tiering.log(place)] in ([generation], [*range(1, generation + 1)])
     one, two = keys(before)[0], keys(before)[-1]
     tiering.relabel(place, table(tmp_path / "t.csv", [(one.decode(), "bird", "val")]))
     tiering.remove(place, [one])
