@@ -3,7 +3,7 @@
     python -m benchmarks.watching [--images DIR] [--photos DIR] [--rounds 11] [--other-rounds 3] [--quick]
         [--unprivileged]
 
-The job is a torch DataLoader with two workers, which begin anew with each epoch, as torch has it. No step takes time,
+The job is a torch DataLoader with two workers, which torch starts again for each epoch. No step takes time,
 so that all that watching costs shows.
 
 - files: shuffled epochs of 10,000 small images, from the page cache, decoded by Pillow as torchvision's folders are.

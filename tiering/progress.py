@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 #: Called with what is done (samples, images or events), all there is, and bytes done: once at the beginning, because
 #: some may be done already, and then regularly. All may be an estimate, and 0 if it is not known. Work in several steps
-#: begins anew with each.
+#: starts again with each.
 Progress = Callable[[int, int, int], None]
 
 
