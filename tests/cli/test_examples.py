@@ -116,7 +116,7 @@ def check(name, width):
     assert [found[0] for odd in ODD for line in lines if (found := odd.search(line))] == [], said
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [80, pytest.param(120, marks=pytest.mark.slow)])
 def test_every_example_runs_and_fits(place, width):
     assert {*ANSWERS, *LONG} == {*COMMANDS}
     assert warm.run("convert", "photos/", "photos.zarr", "--to", "zarr").returncode == 0
