@@ -33,7 +33,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiering.trace.capture import ASKED
+from tiering.trace.capturing.strace import ASKED
 from tiering.trace.profile import profile_trace
 from tiering.workload.label import label
 from tiering.workload.verdict import classify
