@@ -13,14 +13,13 @@ from tiering.cli.convert import (
     Dask,
     HowClosely,
     ImagesOnly,
-    Progress,
     Restart,
     TableRoot,
     Workers,
     crew,
 )
 from tiering.cli.field_trees import FieldTrees, patterns_of
-from tiering.cli.output import JsonFlag, emit_json, out
+from tiering.cli.output import JsonFlag, ProgressFlag, emit_json, out
 from tiering.cli.panels import PACKING
 from tiering.cli.progress import progress
 from tiering.errors import UsageError
@@ -64,7 +63,7 @@ def append(
     workers: Workers = None,
     dask: Dask = None,
     restart: Restart = False,
-    show: Progress = None,
+    show: ProgressFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Add new images to a finished store, as new shards. Existing shards are not rewritten.

@@ -14,7 +14,7 @@ from tiering.cli import completion
 from tiering.cli.choices import MOST_SEED, Catalog, SharedGroup
 from tiering.cli.field_trees import FieldTrees, patterns_of
 from tiering.cli.measured import show
-from tiering.cli.output import JsonFlag, emit_json, note
+from tiering.cli.output import JsonFlag, MetricsHost, MetricsPort, emit_json, note
 from tiering.cli.panels import CACHE, JOB, MEASURING, OUTPUT
 from tiering.cli.selected import Split, Where, selected
 from tiering.errors import UsageError
@@ -126,24 +126,8 @@ def bench(
             "--live", rich_help_panel=OUTPUT, help="Show rates, cache levels and waiting times while it runs."
         ),
     ] = False,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            rich_help_panel=OUTPUT,
-            metavar="PORT",
-            help="Serve Prometheus metrics on this port, at /metrics.",
-        ),
-    ] = None,
-    metrics_host: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS",
-            rich_help_panel=OUTPUT,
-            help="Address for the metrics. 0.0.0.0 lets other machines read them.",
-        ),
-    ] = "127.0.0.1",
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     catalog: Catalog = None,
     json: JsonFlag = False,
 ) -> None:

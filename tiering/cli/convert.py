@@ -9,8 +9,8 @@ import typer
 from tiering.cli import completion
 from tiering.cli.choices import MOST_SEED, MOST_WORKERS, either
 from tiering.cli.field_trees import FieldTrees, patterns_of
-from tiering.cli.output import JsonFlag, emit_json, note, out
-from tiering.cli.panels import INPUT, OUTPUT, PACKING, PIXELS, REENCODED, WORK
+from tiering.cli.output import JsonFlag, ProgressFlag, emit_json, note, out
+from tiering.cli.panels import INPUT, PACKING, PIXELS, REENCODED, WORK
 from tiering.cli.progress import progress
 from tiering.errors import UsageError, command
 from tiering.literals import Check, EncodedFormat, OnBadImage, PackedFormat, PixelType, ResizeMode
@@ -75,12 +75,6 @@ TableRoot = Annotated[
         metavar="DIR",
         rich_help_panel=INPUT,
         help="Where the paths in a table start. By default the table's directory.",
-    ),
-]
-Progress = Annotated[
-    bool | None,
-    typer.Option(
-        "--progress/--no-progress", rich_help_panel=OUTPUT, help="Show progress on stderr. By default on a terminal."
     ),
 ]
 
@@ -225,7 +219,7 @@ def convert(
         bool, typer.Option("--resume", rich_help_panel=WORK, help="Continue an unfinished run; fail if there is none.")
     ] = False,
     restart: Restart = False,
-    show: Progress = None,
+    show: ProgressFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Pack images into an LMDB or Zarr store.

@@ -9,7 +9,7 @@ import typer
 
 from tiering.cli import completion
 from tiering.cli.choices import either
-from tiering.cli.output import JsonFlag, emit_json, out
+from tiering.cli.output import JsonFlag, ProgressFlag, emit_json, out
 from tiering.cli.panels import OUTPUT
 from tiering.cli.progress import progress
 from tiering.cli.selected import Split, Where, selected
@@ -34,14 +34,7 @@ def export(
     ] = "folder",
     split: Split = None,
     where: Where = None,
-    show: Annotated[
-        bool | None,
-        typer.Option(
-            "--progress/--no-progress",
-            rich_help_panel=OUTPUT,
-            help="Show progress on stderr. By default on a terminal.",
-        ),
-    ] = None,
+    show: ProgressFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Write the samples of a store back: as files, byte for byte, as WebDataset's tar files, or as Parquet.

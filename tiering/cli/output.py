@@ -45,6 +45,30 @@ JsonFlag = Annotated[
     bool,
     typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON document on stdout, nothing else."),
 ]
+ProgressFlag = Annotated[
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress", rich_help_panel=OUTPUT, help="Show progress on stderr. By default on a terminal."
+    ),
+]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        rich_help_panel=OUTPUT,
+        metavar="PORT",
+        help="Serve Prometheus metrics on this port, at /metrics.",
+    ),
+]
+MetricsHost = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        rich_help_panel=OUTPUT,
+        help="Address for the metrics. 0.0.0.0 lets other machines read them.",
+    ),
+]
 
 
 def out() -> PlainConsole:

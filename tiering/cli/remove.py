@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from tiering.cli import completion
-from tiering.cli.convert import Dask, Progress, Workers, crew
-from tiering.cli.output import JsonFlag, emit_json, note, out, plain
+from tiering.cli.convert import Dask, Workers, crew
+from tiering.cli.output import JsonFlag, ProgressFlag, emit_json, note, out, plain
 from tiering.cli.panels import PACKING, SAMPLES
 from tiering.cli.progress import progress
 from tiering.text import first_few
@@ -47,7 +47,7 @@ def remove(
     ] = False,
     workers: Workers = None,
     dask: Dask = None,
-    show: Progress = None,
+    show: ProgressFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Take samples out of a finished store.

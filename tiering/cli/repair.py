@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from tiering.cli import completion
-from tiering.cli.convert import Dask, Progress, Workers, crew
-from tiering.cli.output import JsonFlag, emit_json, out
+from tiering.cli.convert import Dask, Workers, crew
+from tiering.cli.output import JsonFlag, ProgressFlag, emit_json, out
 from tiering.cli.panels import INPUT
 from tiering.cli.progress import progress
 
@@ -30,7 +30,7 @@ def repair(
     ],
     workers: Workers = None,
     dask: Dask = None,
-    show: Progress = None,
+    show: ProgressFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Repack the missing and damaged shards of a finished store from its source.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.cli import completion
-from tiering.cli.output import JsonFlag, emit_json, note, out, plain
-from tiering.cli.panels import INPUT, OUTPUT, WORK
+from tiering.cli.output import JsonFlag, ProgressFlag, emit_json, note, out, plain
+from tiering.cli.panels import INPUT, WORK
 from tiering.cli.progress import progress
 from tiering.errors import command
 from tiering.sources.account_lines import account_lines
@@ -36,14 +36,7 @@ def verify(
     decode: Annotated[
         bool, typer.Option("--decode", rich_help_panel=WORK, help="Also decode every image, and list those that fail.")
     ] = False,
-    show: Annotated[
-        bool | None,
-        typer.Option(
-            "--progress/--no-progress",
-            rich_help_panel=OUTPUT,
-            help="Show progress on stderr. By default on a terminal.",
-        ),
-    ] = None,
+    show: ProgressFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Check every shard, every column and the CRC-32C of every sample of a store.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tiering.cli import completion
-from tiering.cli.output import json_line, note, talk
+from tiering.cli.output import MetricsHost, MetricsPort, json_line, note, talk
 from tiering.cli.panels import INPUT, OUTPUT
 from tiering.errors import TieringError, UsageError, command
 from tiering.units import counted, format_bytes, format_percent, format_seconds
@@ -84,24 +84,8 @@ def watch(
             help="Show the job on stderr. By default on a terminal, without a command.",
         ),
     ] = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            rich_help_panel=OUTPUT,
-            metavar="PORT",
-            help="Serve Prometheus metrics on this port, at /metrics.",
-        ),
-    ] = None,
-    metrics_host: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS",
-            rich_help_panel=OUTPUT,
-            help="Address for the metrics. 0.0.0.0 lets other machines read them.",
-        ),
-    ] = "127.0.0.1",
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     json: Annotated[
         bool,
         typer.Option(
