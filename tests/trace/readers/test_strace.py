@@ -15,6 +15,7 @@ from tests.examples import examples
 from tiering.errors import TraceError
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.readers import read_trace
+from tiering.trace.readers.processes import Files
 from tiering.trace.readers.strace_quick import take
 
 TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
@@ -403,3 +404,25 @@ def test_a_number_that_another_thread_is_given_before_a_close_returns_stays_open
     )
     assert moved(frame) == [("read", "/d/b", 0, 10)]
     assert frame.filter(op="close")["path"].to_list() == ["/d/a", "/d/b"]
+
+
+def test_names_that_are_forgotten_on_the_way_change_no_event(tmp_path, monkeypatch):
+    lines = []
+    for number in range(600):
+        begun, name = 1000 + number, f"/data/{number % 300}.jpg"
+        lines += [
+            f'7 {begun}.1 openat(AT_FDCWD</d>, "{name}", O_RDONLY) = 3<{name}> <0.000010>',
+            f'7 {begun}.2 read(3<{name}>, "x"..., 4096) = 4096 <0.000010>',
+            f"7 {begun}.3 close(3<{name}>) = 0 <0.000010>",
+        ]
+    whole, kept = events(tmp_path, *lines), list[int]()
+    forget = Files.forget
+    # By blocks of a few lines, so that names are forgotten while others follow.
+    monkeypatch.setattr("tiering.trace.readers.strace._BATCH", 100)
+    monkeypatch.setattr("tiering.trace.readers.strace._BLOCK", 4000)
+    monkeypatch.setattr("tiering.trace.readers.strace_state._NAMES", 50)
+    monkeypatch.setattr(Files, "forget", lambda self, but: (forget(self, but), kept.append(len(self))))
+    assert events(tmp_path, *lines).equals(whole)
+    assert len(whole) == 1800
+    assert len(kept) > 1
+    assert max(kept) < 50

@@ -108,6 +108,7 @@ def events_of(blocks: Iterable[Block], damage: Damage) -> Iterator[pl.DataFrame]
         strace_quick.take(calls, lines, first, damage, thoroughly)
         if len(calls) >= _BATCH:
             yield calls.take(_earliest(unfinished.values()))
+            calls.forget_names()
     if len(rest := calls.take()):
         yield rest
     damage.gaps += calls.gaps()

@@ -14,8 +14,8 @@ from tiering.trace.readers.processes import File, Files, OpenFile, Process, Proc
 #: B; leaves space to add an offset and a size in 64 bits.
 _MOST = 1 << 61
 
-#: Names from which on those of files are forgotten that nobody has open: two a file, 0.2 kB each. Opening a forgotten
-#: one takes 2 us more.
+#: With more names than this, those of files that nobody has open are forgotten. A file has two names, of 0.2 kB each.
+#: Opening it again takes 2 us more.
 _NAMES = 1 << 18
 
 #: How many events may wait for an earlier one.
@@ -112,9 +112,9 @@ class Calls:
         return table[:sure]
 
     def forget_names(self) -> None:
-        """Forget files that nobody has open, if they are many: a job may read each sample from a file of its own.
+        """If many files are known, forget those that nobody has open. A job may have a file for each sample.
 
-        What is lost is their sizes, so that appending to one of them has no offset until its size is seen again.
+        Their sizes are lost, so that appending to one of them has no offset until its size is seen again.
         """
         if len(self.files) > self._most_names:
             processes = self.tree.members.values()

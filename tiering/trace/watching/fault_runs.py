@@ -118,7 +118,7 @@ def runs_of(faults: PageFaults, huge: Collection[int] = ()) -> tuple[Runs, npt.N
     ends = np.append(begins[1:], len(follows))[: len(begins)] - 1
     begin, last = faults.at(begins), faults.at(ends)
     perhaps_huge = np.isin(faults.file, np.array(list(huge), np.uint64)) & faults.is_only
-    # A run goes on from one piece of 2 MiB to the next, or not in such pieces.
+    # A run ends in a piece of 2 MiB only if its fault before the last one may have mapped such a piece, too.
     after = _mapped_behind(last, perhaps_huge[ends] & perhaps_huge[np.maximum(begins, ends - 1)])
     is_long = last.memory_page // _AROUND > begin.memory_page // _AROUND
     end = last.page + 1 + np.where(is_long, (after + 1) // 2, 0)
