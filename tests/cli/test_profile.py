@@ -210,3 +210,11 @@ def test_a_table_is_profiled(tmp_path):
     put(tmp_path, "photos.csv", b"path,label\n1.jpg,cat\n")
     done = tiering("profile", tmp_path / "photos.csv")
     assert "A manifest: photos.csv lists the files, with 1 label." in done.stdout
+
+
+def test_an_inconclusive_verdict_is_not_called_sure(tmp_path):
+    trace = tmp_path / "short.csv"
+    rows = [f"{number / 100},read,data/{number}.jpg,0,1000000" for number in range(30)]
+    trace.write_text("\n".join(["time,op,file,offset,size", *rows]) + "\n")
+    said = tiering("profile", "--trace", trace).stdout
+    assert re.search(r"verdict +inconclusive \(the likeliest is [a-z-]+, at \d+ %\)", said), said

@@ -25,7 +25,7 @@ def size(
         Path,
         typer.Argument(
             metavar="PROFILE|TRACE",
-            autocompletion=completion.profiles_and_traces,
+            autocompletion=completion.traces,
             help="A profile.json of a dataset, or an I/O trace.",
         ),
     ],

@@ -31,7 +31,7 @@ def classify(
         Path,
         typer.Argument(
             metavar="TRACE|PROFILE",
-            autocompletion=completion.profiles_and_traces,
+            autocompletion=completion.traces,
             help="An I/O trace, or a profile.json made with --trace.",
         ),
     ],

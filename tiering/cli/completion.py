@@ -82,12 +82,7 @@ def stores(incomplete: str) -> list[str]:
 
 
 def traces(incomplete: str) -> list[str]:
-    """Offer files that are called as traces are, and directories."""
-    return _paths(incomplete, _is_trace)
-
-
-def profiles_and_traces(incomplete: str) -> list[str]:
-    """Offer what `traces` does: profiles are JSON, as some traces are."""
+    """Offer files that are called as traces are, profiles among them, and directories."""
     return _paths(incomplete, _is_trace)
 
 

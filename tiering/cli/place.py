@@ -30,7 +30,7 @@ def place(
         list[Path],
         typer.Argument(
             metavar="TRACE|HEAT.csv|SURVEY.json",
-            autocompletion=completion.profiles_and_traces,
+            autocompletion=completion.traces,
             help="Trace, table written with --heat, or survey. Several with --by dataset.",
         ),
     ],

@@ -97,7 +97,14 @@ def _trace_rows(trace: TraceProfile) -> Iterator[tuple[str, str]]:
 
 
 def _verdict_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
-    yield "verdict", f"{verdict.workload} ({format_percent(verdict.probability)} sure)"
+    sure = format_percent(verdict.probability)
+    if verdict.workload != "inconclusive":
+        yield "verdict", f"{verdict.workload} ({sure} sure)"
+    elif verdict.facts:
+        likeliest = max(verdict.probabilities, key=verdict.probabilities.__getitem__)
+        yield "verdict", f"inconclusive (the likeliest is {likeliest}, at {sure})"
+    else:
+        yield "verdict", "inconclusive"
     for fact in verdict.facts:
         yield "", f"- {'against it: ' if fact.against else ''}{fact.text}"
     for line in verdict.notes:

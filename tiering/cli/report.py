@@ -35,7 +35,7 @@ def report(
         list[Path] | None,
         typer.Argument(
             metavar="TRACE|OTHER...",
-            autocompletion=completion.profiles_and_traces,
+            autocompletion=completion.traces,
             help="Further traces; or one profile, advice or store to compare with.",
         ),
     ] = None,
