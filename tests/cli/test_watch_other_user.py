@@ -178,7 +178,7 @@ def state(pid: int) -> dict[str, object]:
 
 def used(pid: int, path: Path) -> int:
     """Return the B of a mapped file whose accessed bits are set."""
-    return sum(each.used for each in used_maps(pid) if each.path == str(path))
+    return sum(each.used for each in used_maps(pid, str(path).__eq__))
 
 
 def test_the_job_is_not_traced_nor_stopped_nor_changed(place):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from tiering.system.process_files import read_bytes, readable
-from tiering.system.process_maps import plain_path
+from tiering.system.process_maps import mapped_files, plain_path
 
 #: A map of a file in /proc/PID/smaps: its rights and path, and what is resident and referenced of it, in KiB.
 _MAP: Final = re.compile(
@@ -22,6 +23,8 @@ _MAP: Final = re.compile(
     rb"(?:\nShmemPmdMapped: +(\d+) kB)?(?:\nFilePmdMapped: +(\d+) kB)?",
     re.MULTILINE,
 )
+#: The first line of a map in a part of that file: where it starts.
+_HEADER: Final = re.compile(rb"^([0-9a-f]+)-[0-9a-f]+ [rwxsp-]{4} ", re.MULTILINE)
 _HUGE_MAPS: Final = re.compile(rb"^thp_file_mapped (\d+)$", re.MULTILINE)
 #: What /proc/PID/clear_refs understands: the bits of mapped files.
 _OF_FILES: Final = b"3"
@@ -40,13 +43,26 @@ class UsedMap(NamedTuple):
     huge: int
 
 
-def used_maps(pid: int) -> list[UsedMap]:
-    """Return the mapped files of a process; none if it is gone. Raises PermissionError."""
-    text = read_bytes(f"/proc/{pid}/smaps") or b""
-    return [
+def used_maps(pid: int, wanted: Callable[[str], bool]) -> list[UsedMap]:
+    """Return the mapped files of a process whose paths are wanted; none if it is gone. Raises PermissionError.
+
+    The kernel visits each page of a map to write its part of /proc/PID/smaps, in order of the addresses: it is read
+    only as far as the last wanted map.
+    """
+    end = max((each.end for each in mapped_files(pid) if wanted(each.path)), default=0)
+    if not end:
+        return []
+
+    def is_behind(part: bytes) -> bool:
+        header = _HEADER.search(part)
+        return header is not None and int(header[1], 16) >= end
+
+    text = read_bytes(f"/proc/{pid}/smaps", is_behind) or b""
+    found = [
         UsedMap(plain_path(path), int(resident) * 1024, int(used) * 1024, (int(memory or 0) + int(file or 0)) * 1024)
         for _, path, resident, used, memory, file in _MAP.findall(text)
     ]
+    return [each for each in found if wanted(each.path)]
 
 
 def huge_file_maps() -> int:

@@ -6,6 +6,7 @@ The files are in proc(5). Nothing here stops, traces or changes the process that
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -77,8 +78,11 @@ class Counters(NamedTuple):
 NO_COUNTERS: Final = Counters(0, 0, 0, 0, 0, 0)
 
 
-def read_bytes(path: str) -> bytes | None:
-    """Read a whole file of /proc; None if the process or the file is gone. Raises OSError, such as PermissionError."""
+def read_bytes(path: str, is_enough: Callable[[bytes], bool] | None = None) -> bytes | None:
+    """Read a file of /proc; None if the process or the file is gone. Raises OSError, such as PermissionError.
+
+    is_enough: whether the file need not be read beyond a part of it, as the kernel writes it at one call.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
@@ -87,6 +91,8 @@ def read_bytes(path: str) -> bytes | None:
         parts = []
         while part := os.read(descriptor, _BLOCK):
             parts.append(part)
+            if is_enough is not None and is_enough(part):
+                break
         return b"".join(parts)
     except ProcessLookupError:
         return None

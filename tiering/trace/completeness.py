@@ -70,8 +70,6 @@ class Completeness(BaseModel):
         unplaced = self.unplaced_file_bytes is not None and not profile.is_placed
         if unplaced or unread > _UNREAD * (profile.unique_bytes_read or 0):
             missing |= set(_OF_EXTENT)
-        if self.mapped_unsure > _UNSURE * profile.bytes_read:
-            missing |= {"epochs"}
         known: dict[str, object] = self._read_first_at_most(profile) | {
             "bytes_mapped_unread": unread,
             "mapped_seen": self.mapped,
@@ -84,6 +82,9 @@ class Completeness(BaseModel):
             }
         if not profile.is_placed:
             known |= self._read_again(profile, dataset_bytes)
+        if self.mapped_unsure > _UNSURE * profile.bytes_read:
+            # How often the dataset was passed over is not known, whatever else follows from sizes.
+            known["epochs"] = None
         return profile.model_copy(update=dict.fromkeys(missing) | known)
 
     def _read_first_at_most(self, profile: TraceProfile) -> dict[str, object]:

@@ -106,9 +106,14 @@ def unplaced(trace: TraceProfile) -> str | None:
         return None
     moved = trace.bytes_read + trace.bytes_written
     if trace.bytes_mapped_unsure > trace.bytes_unplaced:
+        more = (
+            "Accessed bits show no more: `tiering.Loader(trace=...)` records each read."
+            if trace.mapped_seen
+            else "Watch it with `warm_maps`."
+        )
         return (
             f"{format_bytes(trace.bytes_mapped_unsure)} of mapped files beyond the {format_bytes(moved)} in the trace "
-            f"were perhaps read, so that it is {' or '.join(labels)}. Watch it with `warm_maps`."
+            f"were perhaps read, so that it is {' or '.join(labels)}. {more}"
         )
     most = min(trace.bytes_read, trace.bytes_reread + trace.bytes_unplaced) / moved
     unknown = percent(trace.bytes_unplaced / trace.bytes_read)

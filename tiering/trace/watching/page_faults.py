@@ -80,7 +80,7 @@ class PageFaultSource:
 
     def __init__(self, events: PageFaultEvents, tree: TreeLook, files: DataFiles, *, eases: bool = True) -> None:
         """Begin. eases: whether to leave out minor faults for a while if they are many and of no use."""
-        self._events, self._eases = events, eases
+        self._events, self._files, self._eases = events, files, eases
         self.maps = MappedData(files)
         self._faults: list[Faults] = []
         self._changes: list[Change] = []
@@ -225,10 +225,10 @@ class PageFaultSource:
         for pid in [pid for pid in self._unchecked if is_due or pid not in tree.alive]:
             perhaps = self._unchecked.pop(pid)
             try:
-                mapped = used_maps(pid)
+                mapped = used_maps(pid, self._files.is_data)
             except OSError:
                 mapped = []
-            # Of a process that has ended, it is not known.
+            # Of a process that has ended, or mapped nothing any more, it is not known.
             self._huge |= {identity(each.path) for each in mapped if each.huge} if mapped else perhaps
         if is_due:
             self._huge_due = now + (time.thread_time() - begin) / _HUGE_SHARE

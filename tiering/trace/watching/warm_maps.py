@@ -1,11 +1,17 @@
-"""Reads of mapped files that stay in memory and cause no page fault any more, by the accessed bits of their pages."""
+"""Reads of mapped files that stay in memory and cause no page fault any more, by the accessed bits of their pages.
+
+A look reads the bits and clears them, so it shows what was used since the look before, each page once. That much is
+counted. Where it is over half of a file, or where a bit stands for 2 MiB, some of it was perhaps used several times:
+there the bits are read once more after some milliseconds, in which hardly anything is used twice, and what the job
+would have read at that speed since the look before is stated as perhaps read.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 import polars as pl
 
@@ -19,31 +25,63 @@ from tiering.trace.watching.source import NO_EVENTS, KeptByKernel, Look
 _SHARE = 0.006
 #: If more than this share of a file was used between two looks, some of it was perhaps used twice.
 _FULL = 0.5
+#: s of a short look at most and at least, and the share of a file that is used in a good one at the most.
+_LONGEST, _SHORTEST = 0.05, 0.002
+_MUCH = 0.2
+#: B a second that a process reads from memory at the most: what two threads do that only add up.
+_FASTEST = 4e10
 
+#: A mapped file of a process: its number, and the path.
+Key = tuple[int, str]
 #: Takes the B that page faults showed of a file since the last call, by process and file: counted, and at the most.
 TakeFaults = Callable[[], dict[tuple[int, int], tuple[int, int]]]
 
 
+class _Use(NamedTuple):
+    """B of a file that a process used: all, and those in pieces of 2 MiB; B in its memory; and in which time.
+
+    shortest, longest: s. A process runs on while its bits are read and cleared.
+    """
+
+    size: int
+    huge: int
+    resident: int
+    shortest: float
+    longest: float
+
+    @property
+    def rate(self) -> float:
+        """B a second at the most, if nothing was used twice."""
+        return self.size / self.shortest
+
+
+_NONE = _Use(0, 0, 0, 1.0, 1.0)
+
+
 class WarmMaps(KeptByKernel):
-    """Counts the pages of mapped files that were used between two looks, each once, however often it was used."""
+    """Counts the bytes of mapped files that were used between two looks."""
 
     counted = False
 
     def __init__(self, files: DataFiles, faults: TakeFaults) -> None:
         """Begin. faults: what page faults show already, which is not counted again."""
         self._files, self._faults = files, faults
-        self._cleared: set[int] = set()
+        #: When the bits of each process were read and cleared: from and to, in s of the monotonic clock.
+        self._cleared: dict[int, tuple[float, float]] = {}
         #: Clock ticks since boot: the bits of what started later say what it used since the watching began.
         self._begun = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
         #: Every process whose bits were read after they were cleared.
         self.covered: set[int] = set()
-        #: B that page faults may still explain, as the last of them are reported later, by process and file.
-        self._open: dict[tuple[int, str], int] = {}
-        self._due = 0.0
-        self._looks = self._full = 0
+        #: B that page faults may still explain, as the last of them are reported later.
+        self._open: dict[Key, int] = {}
+        #: B a second at the most: by the last look, and of a file by any short look.
+        self._rates: dict[Key, float] = {}
+        self._fastest: dict[str, float] = {}
+        self._seconds = _LONGEST
+        self._due = self._now = 0.0
+        self._looks = self._full = self._huge = 0
         self._refused = ""
-        #: B that may have been used beyond those that were counted.
-        self.unsure = 0
+        self._unsure = 0.0
 
     def use(self) -> SourceUse:
         """Return what accessed bits show."""
@@ -55,66 +93,129 @@ class WarmMaps(KeptByKernel):
             reason=self._refused,
         )
 
+    @property
+    def unsure(self) -> int:
+        """B that may have been used beyond those that were counted."""
+        return int(self._unsure + sum(self._open.values()) + sum(self._since(key) for key in self._rates))
+
+    def _since(self, key: Key) -> float:
+        """Return the B that a process used of a file after the last look, if it went on as before."""
+        return self._rates[key] * max(0.0, self._now - self._cleared[key[0]][0])
+
     def take(self, look: Look) -> pl.DataFrame:
         """Return the bytes of mapped files that were used, at unknown places, a row for each process and file."""
-        if time.monotonic() < self._due:
-            return NO_EVENTS
+        self._now = time.monotonic()
+        rows = [_row(look, key, size) for key, size in self._forgotten(look.tree.alive)]
+        if self._now >= self._due:
+            rows += self._new(look)
+        return pl.DataFrame(rows, EVENT_SCHEMA, orient="row") if rows else NO_EVENTS
+
+    def _forgotten(self, alive: Collection[int]) -> list[tuple[Key, int]]:
+        """Forget the processes that have ended, and return what is counted of them."""
+        ended = self._cleared.keys() - alive
+        if not ended:
+            return []
+        # What they used after their last look is not known.
+        self._unsure += sum(self._since(key) for key in self._rates if key[0] in ended)
+        self._rates = {key: rate for key, rate in self._rates.items() if key[0] not in ended}
+        self._cleared = {pid: at for pid, at in self._cleared.items() if pid not in ended}
+        return [(key, self._open.pop(key)) for key in list(self._open) if key[0] in ended]
+
+    def _new(self, look: Look) -> list[tuple[object, ...]]:
+        """Look at the bits, and return rows."""
         begin = time.thread_time()
         shown = self._faults()
         before, self._open = self._open, {}
-        rows = [row for pid in look.tree.alive for row in self._used(pid, shown, look, before)]
-        rows += [_row(look, pid, path, size) for (pid, path), size in before.items()]
-        self._cleared &= look.tree.alive.keys()
-        self._due = time.monotonic() + (time.thread_time() - begin) / _SHARE
-        return pl.DataFrame(rows, EVENT_SCHEMA, orient="row") if rows else NO_EVENTS
+        found = {key: use for pid in look.tree.alive for key, use in self._used(pid, look).items()}
+        full = {key for key, use in found.items() if self._is_full(key, use)}
+        short = self._short_look(full, look)
+        rows, self._rates = [], {}
+        self._fastest = {path: self._fastest[path] for _, path in found if path in self._fastest}
+        for key, use in found.items():
+            left = self._left(key, use, short.get(key), shown.get((key[0], identity(key[1])), (0, 0)))
+            if left > 0:
+                self._open[key] = left
+            if (sure := before.pop(key, 0) + min(0, left)) > 0:
+                rows.append(_row(look, key, sure))
+        rows += [_row(look, key, size) for key, size in before.items()]
+        self._looks, self._full = self._looks + len(found), self._full + len(full)
+        self._huge += sum(use.huge > 0 for use in found.values())
+        self._now = time.monotonic()
+        self._due = self._now + (time.thread_time() - begin) / _SHARE
+        return rows
 
-    def _used(
-        self,
-        pid: int,
-        shown: dict[tuple[int, int], tuple[int, int]],
-        look: Look,
-        before: dict[tuple[int, str], int],
-    ) -> list[tuple[object, ...]]:
-        """Return the events of one process, and clear its bits. before: `_open` of the last look, emptied by this."""
+    def _used(self, pid: int, look: Look) -> dict[Key, _Use]:
+        """Return what a process used of each data file since its bits were cleared, and clear them again."""
+        begin = time.monotonic()
         try:
-            maps = [each for each in used_maps(pid) if self._files.is_data(each.path)]
+            maps = used_maps(pid, self._files.is_data)
+            read = time.monotonic()
             if maps:
                 clear_accessed(pid)
         except OSError as error:
             self._refused = f"{error.strerror} for process {pid}"
-            return []
+            return {}
         if not maps:
-            return []
-        is_first, self._cleared = pid not in self._cleared, self._cleared | {pid}
-        if is_first and look.tree.alive[pid].started < self._begun:
-            # The bits say what was used at any time before.
-            return []
+            return {}
+        before, self._cleared[pid] = self._cleared.get(pid), (read, time.monotonic())
+        if before is None:
+            if look.tree.alive[pid].started < self._begun:
+                # The bits say what was used at any time before.
+                return {}
+            before = (read - look.seconds,) * 2
+        shortest, longest = max(_SHORTEST, begin - before[1]), max(_SHORTEST, read - before[0])
         self.covered.add(pid)
-        used: Counter[str] = Counter()
-        resident: Counter[str] = Counter()
-        huge: Counter[str] = Counter()
+        found: dict[Key, _Use] = {}
         for each in maps:
-            used[each.path] += each.used
-            resident[each.path] += each.resident
-            huge[each.path] += min(each.used, each.huge)
-        rows: list[tuple[object, ...]] = []
-        for path, size in used.items():
-            counted, most = shown.get((pid, identity(path)), (0, 0))
-            self._looks += 1
-            # A process that has just mapped a file has only what it used in memory: the whole file is the measure.
-            if size > _FULL * (self._files.size(path, pid) or resident[path]):
-                self._full += 1
-                self.unsure += size
-            # The kernel marks the neighbours that it maps with a page as used, too.
-            # A piece of 2 MiB is used as a whole, however little of it was read.
-            self.unsure += max(0, huge[path] - counted)
-            left = size - huge[path] - max(counted, most)
-            self.unsure += max(0, min(size, most) - counted)
-            if left > 0:
-                self._open[pid, path] = left
-            if (sure := before.pop((pid, path), 0) + min(0, left)) > 0:
-                rows.append(_row(look, pid, path, sure))
-        return rows
+            size, huge, resident, *_ = found.get((pid, each.path), _NONE)
+            huge += min(each.used, each.huge)
+            found[pid, each.path] = _Use(size + each.used, huge, resident + each.resident, shortest, longest)
+        return found
+
+    def _is_full(self, key: Key, use: _Use) -> bool:
+        """Return whether some of what was used was perhaps used twice."""
+        return use.huge > 0 or use.size > _FULL * self._whole(key, use)
+
+    def _whole(self, key: Key, use: _Use) -> int:
+        # A process that has just mapped a file has only what it used in memory: the whole file is the measure.
+        return self._files.size(key[1], key[0]) or use.resident
+
+    def _short_look(self, full: Collection[Key], look: Look) -> dict[Key, _Use]:
+        """Look again after a moment, at the processes that used much."""
+        if not full:
+            return {}
+        pids = {pid for pid, _ in full}
+        total: dict[Key, _Use] = {}
+        while True:
+            time.sleep(self._seconds)
+            found = {key: use for pid in pids for key, use in self._used(pid, look).items()}
+            for key, use in found.items():
+                size, huge, *_ = total.get(key, _NONE)
+                total[key] = use._replace(size=size + use.size, huge=huge + use.huge)
+            share = max((use.size / max(1, self._whole(key, use)) for key, use in found.items()), default=0.0)
+            if share <= _MUCH or self._seconds <= _SHORTEST:
+                break
+            self._seconds = max(_SHORTEST, self._seconds / 4)
+        if share < _MUCH / 4:
+            self._seconds = min(_LONGEST, self._seconds * 2)
+        for key, use in found.items():
+            rate = use.rate if use.size <= _MUCH * self._whole(key, use) else _FASTEST
+            self._fastest[key[1]] = max(rate, self._fastest.get(key[1], 0.0))
+        return total
+
+    def _left(self, key: Key, use: _Use, short: _Use | None, faults: tuple[int, int]) -> int:
+        """Return the B of a file that page faults do not explain. short: what short looks after `use` showed."""
+        counted, most = faults
+        least, highest, self._rates[key] = use.size - use.huge, use.size, use.rate
+        if short is not None:
+            least, highest = least + short.size - short.huge, highest + short.size
+        if self._is_full(key, use):
+            self._rates[key] = max(use.rate, self._fastest.get(key[1], 0.0))
+            highest = max(highest, int(self._rates[key] * use.longest))
+        # The kernel marks the neighbours that it maps with a page as used, too.
+        left = least - max(counted, most)
+        self._unsure += max(0, highest - counted - max(0, left))
+        return left
 
     def notes(self) -> list[str]:
         """Say when the bytes are only the least."""
@@ -124,8 +225,14 @@ class WarmMaps(KeptByKernel):
                 f"In {self._full:,} of {self._looks:,} looks at accessed bits over half of a mapped file had been "
                 "used, so some of it was perhaps read more often than is counted."
             )
+        if self._huge:
+            notes.append(
+                "Files are mapped in pieces of 2 MiB, each marked as used as a whole: how much of them was read, and "
+                "how often, is not known. tiering.Loader(trace=) records each read."
+            )
         return notes
 
 
-def _row(look: Look, pid: int, path: str, size: int) -> tuple[object, ...]:
+def _row(look: Look, key: Key, size: int) -> tuple[object, ...]:
+    pid, path = key
     return look.time, "read", identity(path), None, size, pid, look.job, None, path, UNPLACED
