@@ -34,6 +34,12 @@ def test_plain_files_and_compressed_chunks_are_not_joined():
     assert cached_requests(TINY, "zarr", "zstd", 1).full == 1
 
 
+def test_samples_in_groups_of_two_sizes_are_joined_less_than_in_one():
+    found = cached_requests(DatasetSizes(400, 400 * 33_000), "lmdb", "none", 1)
+    # 256 + 144 samples, 3 in a unit: the one before is in the same group with probability 0.64^2 + 0.36^2.
+    assert found.full == pytest.approx(1 - (0.64**2 + 0.36**2) * 2 / 3)
+
+
 @given(st.integers(1, 10**9), st.floats(1, 1e8), st.integers(1, 512))
 def test_a_request_never_counts_more_than_a_sample_and_never_less_than_a_unit(samples, mean, nodes):
     data = DatasetSizes(samples, max(1, int(samples * mean)))
@@ -65,17 +71,19 @@ def test_a_real_cache_sends_the_predicted_requests(tmp_path, share):
         s3_environment(server.endpoint),
         tiering.cached(f"s3://{BUCKET}/images.lmdb", size + (64 << 10), tmp_path / "cache") as store,
     ):
+        server.limit(Limits())
         loader = tiering.Loader(store, 256, threads=2)
-        again = 0
+        before = 0
         for requests in (expected.first_epoch_requests, expected.epoch_requests):
-            server.limit(Limits())
             for batch in loader:
                 assert len(batch)
-            # A busy machine answers late, and late requests are sent a second time.
+            # A busy machine answers late, and late requests are sent a second time. Of the two, one is given up: it
+            # may never reach the server, or reach it in the next epoch. So the client counts those of each epoch.
             found = loader.stats()
-            sent = server.counts().requests - (found.hedged + found.retries - again)
-            again = found.hedged + found.retries
-            assert sent == pytest.approx(requests, rel=0.2, abs=4)
+            needed = found.origin_requests - found.hedged - found.retries
+            assert needed - before == pytest.approx(requests, rel=0.15, abs=4)
+            assert needed <= server.counts().requests <= found.origin_requests
+            before = needed
 
 
 def test_nodes_get_no_more_of_one_origin_than_its_link_and_take_turns(tmp_path):
