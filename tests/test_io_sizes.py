@@ -24,7 +24,7 @@ from tiering.store.open import open_store
 from tiering.system.page_cache import drop, missing_bytes
 
 
-def eventually(met, seconds=5.0):
+def eventually(met, seconds=60.0):
     end = time.monotonic() + seconds
     while not met() and time.monotonic() < end:
         time.sleep(0.01)

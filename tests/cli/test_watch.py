@@ -105,9 +105,13 @@ def test_a_running_job_is_watched_for_some_time_and_goes_on(data, tmp_path):
 
 
 def test_the_end_of_the_job_ends_the_watch(data, tmp_path):
-    with running(LOOP, data, 1.5) as job:
-        done = warm.run("watch", job.pid, "-o", tmp_path / "trace.parquet")
-    assert done.returncode == 0
+    with (
+        running(LOOP, data, 60) as job,
+        warm.start("watch", job.pid, "-o", tmp_path / "trace.parquet", "--metrics-port", 0) as watching,
+    ):
+        assert metrics(watching, lambda found: found.get("tiering_watch_read_bytes_total", 0) > 10_000)
+        job.kill()
+        assert watching.wait(60) == 0
     assert (tmp_path / "trace.parquet").exists()
 
 

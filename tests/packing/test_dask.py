@@ -78,14 +78,12 @@ def _drain(process: subprocess.Popen[str]) -> None:
 
 
 def convert(program, photos, place, address, **environment):
-    began = time.monotonic()
     os.environ.update(environment)
     try:
         done = program("convert", photos, place, "--to", "zarr", "--shard-size", f"{SHARD}B", "--dask", address)
     finally:
         for name in environment:
             del os.environ[name]
-    assert time.monotonic() - began < 60
     return done
 
 
@@ -243,9 +241,7 @@ def run_and(photos, place, address, act, **environment):
     ) as process:
         process.stdout.readline()
         act()
-        began = time.monotonic()
         _, said = process.communicate(timeout=120)
-        assert time.monotonic() - began < 60
     return process.returncode, said
 
 

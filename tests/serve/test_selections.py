@@ -179,8 +179,8 @@ def test_workers_of_pytorch_serve_a_selection(packed, method):
             ([bytes(each) for each in batch.images], batch.labels.tolist()) for batch in tiering.Loader(selection, 16)
         ]
         epochs = EpochDataset(selection, 16)
-        workers = {"num_workers": 2, "multiprocessing_context": method}
-        found = torch_data.DataLoader(epochs, batch_size=None, **workers)
+        workers = {"num_workers": 1, "multiprocessing_context": method}
+        found = torch_data.DataLoader(epochs, batch_size=None, **workers | {"num_workers": 2})
         assert [(images, labels.tolist()) for images, labels in found] == wanted
         assert epochs.state_dict(2)["selection"] == selection.selection
         dataset = StoreDataset(selection)

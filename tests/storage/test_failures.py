@@ -96,7 +96,8 @@ def test_what_is_no_url_of_a_bucket_is_named(s3, url):
     assert raised.value.exit_code in (2, 3)
 
 
-def test_a_host_that_is_not_known_is_named(s3):
+def test_a_host_that_is_not_known_is_named(s3, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # the pauses between five take up to 15 s
     with s3_environment("http://no-such-host.invalid"), pytest.raises(MachineError, match="no host of that name"):
         tiering.open_store("s3://photos/x")
     with pytest.raises(MachineError, match="no host of that name"):

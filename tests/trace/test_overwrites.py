@@ -101,10 +101,10 @@ def test_a_job_that_appends_and_reads_the_whole_file_again_costs_the_same_at_eve
         file=np.full(2 * count, 7, np.uint64), group=np.ones(2 * count, np.int32), start=starts,
         end=np.repeat(ends, 2), writes=np.arange(2 * count) % 2 == 0,
     )  # fmt: skip
-    found, began = ReadHistory(), time.perf_counter()
+    found, began = ReadHistory(), time.process_time()
     found.add(rows)
     assert found.first_reads() == found.new_content() == count * block
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def _accesses(rows):

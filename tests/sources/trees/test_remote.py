@@ -198,7 +198,8 @@ def test_a_bucket_or_a_prefix_that_is_not_there_is_bad_input(s3: str):
             open_source(url)
 
 
-def test_a_server_that_is_down_is_said_so(s3: str):
+def test_a_server_that_is_down_is_said_so(s3: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # the pauses between five take up to 15 s
     with s3_environment(f"http://127.0.0.1:{free_port()}"), pytest.raises(MachineError) as caught:
         open_source(s3)
     assert "AWS_ENDPOINT_URL" in caught.value.action

@@ -199,9 +199,9 @@ def test_many_documents_of_a_trail_joined_in_one_file_cost_no_more_each(tmp_path
     """zcat *.json.gz of a day: where each document copied the rest of the text, this took minutes."""
     record, count = CLOUDTRAIL_LINES.content.splitlines()[0], 20_000
     path = _written(tmp_path / "joined", f'{{"Records": [{record}]}}\n' * count)
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(_read(path)[1]) == count
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_documents_may_stand_side_by_side_in_an_array(tmp_path):
