@@ -10,11 +10,13 @@ import tiering
 from tests.trees import with_splits
 
 
-@pytest.fixture
-def store(photos, tmp_path):
-    source = with_splits(photos, tmp_path / "photos", ["class 0", "class 1", "class 2"])
-    tiering.convert(source, tmp_path / "store", "lmdb")
-    return tmp_path / "store"
+@pytest.fixture(scope="module")
+def store(photos, tmp_path_factory):
+    """A store, beside its photographs; never written to."""
+    place = tmp_path_factory.mktemp("selected")
+    source = with_splits(photos, place / "photos", ["class 0", "class 1", "class 2"])
+    tiering.convert(source, place / "store", "lmdb")
+    return place / "store"
 
 
 def test_info_counts_what_is_selected(program, store):
@@ -40,7 +42,7 @@ def test_export_writes_what_is_selected(program, store, tmp_path):
 @pytest.mark.parametrize("cache", [False, True])
 def test_bench_serves_what_is_selected(program, store, tmp_path, cache):
     behind = ["--cache-size", "64MB", "--cache-dir", tmp_path / "cache"] if cache else []
-    both = [tmp_path / "photos", store]
+    both = [store.parent / "photos", store]
     done = program("bench", *both, "--split", "val", "--epochs", "2", "--json", *behind)
     assert done.returncode == 0, done.stderr
     assert [each["samples"] for each in json.loads(done.stdout)["measurements"]] == [15, 15]

@@ -64,7 +64,7 @@ def test_each_of_several_ranks_asks_for_blocks(there, s3_endpoint):
     assert len({key for _, images in ranks for key in images}) == sum(len(images) for _, images in ranks) == 300
 
 
-@pytest.mark.parametrize("images", ["encoded", "bytes", "pixels"])
+@pytest.mark.parametrize("images", ["encoded", pytest.param("bytes", marks=pytest.mark.slow), "pixels"])
 def test_an_epoch_that_is_left_and_a_copy_of_the_loader_serve_the_same(there, s3_endpoint, images):
     with s3_environment(s3_endpoint), tiering.Loader(there, 16, shuffle="block", images=images) as loader:
         whole = served(loader, 1)
@@ -75,7 +75,7 @@ def test_an_epoch_that_is_left_and_a_copy_of_the_loader_serve_the_same(there, s3
         assert served(pickle.loads(pickle.dumps(loader)), 1) == whole
 
 
-@pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 4), (1, 3)])
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 4), pytest.param(1, 3, marks=pytest.mark.slow)])
 def test_other_ranks_serve_the_rest_of_an_epoch(there, s3_endpoint, before, after):
     def ranks(world_size):
         return [
