@@ -217,7 +217,9 @@ def test_a_hostile_name_is_shown_and_not_run(chromium, some_photos, tmp_path):
     trace = tmp_path / "trace.csv"
     trace.write_text(
         "time,op,file,offset,size\n"
-        + "".join(f"{n},read,</script><img src=x onerror=window.ran=1>{n % 3},0,100\n" for n in range(9))
+        + "".join(
+            f"{n},read,</script><img src=x onerror=window.ran=1>{n % 3},0,{n + 1}987654321000\n" for n in range(9)
+        )
     )
     path = tmp_path / "report.html"
     done = CliRunner().invoke(app, ["report", str(some_photos), str(trace), "-o", str(path)])
@@ -225,5 +227,9 @@ def test_a_hostile_name_is_shown_and_not_run(chromium, some_photos, tmp_path):
     page = opened(chromium, path)
     assert page.evaluate("() => window.ran") is None
     assert page.locator("img[src=x]").count() == 0
+    # Neither long names with blanks nor large numbers leave their chart on a phone.
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.wait_for_selector("html[data-drawn='390 light']", state="attached")
+    assert page.evaluate(OUTSIDE) == []
     assert page.said == []
     page.close()

@@ -206,6 +206,64 @@ def test_alerts_name_their_thresholds(profile, tmp_path):
     assert re.findall(r"<td>(.*?)</td>", row)[:3] == ["59 %", "above 10 %", "alert"]
 
 
+def reported(place, dataset, rows, columns="time,op,file,offset,size,duration,pid"):
+    """The page of a dataset and a trace of these rows."""
+    place.mkdir(exist_ok=True)
+    trace, output = place / "trace.csv", place / "trace.html"
+    trace.write_text("\n".join([columns, *(",".join(map(str, row)) for row in rows)]) + "\n")
+    done = tiering("report", dataset, trace, "-o", output)
+    assert done.exit_code == 0, done.stderr
+    return html.unescape(output.read_text())
+
+
+def alert(page, figure):
+    row = re.search(rf'<tr[^>]*><th scope="row">{figure}</th>(.*?)</tr>', page)[1]
+    return re.findall(r"<td>(.*?)</td>", row)
+
+
+def test_reads_that_are_slow_because_they_are_large_raise_no_alarm(few_photos, tmp_path):
+    def rows(large):
+        for n in range(400):
+            slow = n % 10 == 0
+            yield n / 10, "read", f"f{n % 7}", 0, large if slow else 512, 0.05 if slow else 3e-6, 1
+
+    figure, finding = "time of reads in calls ten times slower than the median", "take more than ten times the median"
+    even = reported(tmp_path / "even", few_photos, rows(600))
+    assert alert(even, figure)[2] == "alert"
+    assert finding in even
+    uneven = reported(tmp_path / "uneven", few_photos, rows(10**8))
+    assert alert(uneven, figure)[1:3] == ["above 20 %, sizes alike", "fine"]
+    assert "10 % of the reads move far more than the median" in uneven
+    assert finding not in uneven
+
+
+def test_the_busiest_process_is_compared_with_all_others(few_photos, tmp_path):
+    rows = [(n, "read", "f", 0, 4096, 0.9 if n == 0 else 0.5 if n < 20 else 0.001, n + 1) for n in range(100)]
+    page = reported(tmp_path, few_photos, rows)
+    mean = (0.9 + 19 * 0.5 + 80 * 0.001) / 100
+    value, _, state, _ = alert(page, "time in calls by which the busiest process is above the mean")
+    assert value == f"{100 * (1 - mean / 0.9):.0f} %"
+    assert state == "alert"
+    assert "The busiest of 100 processes, process 1, takes 900 ms in calls, 9 % of all" in page
+
+
+def test_accesses_that_are_neither_reads_nor_writes_have_their_bytes(few_photos, tmp_path):
+    rows = [(n, n % 5, 4096 * (1 + n % 5)) for n in range(200)]
+    page = reported(tmp_path, few_photos, rows, "time,obj_id,obj_size")
+    assert "The busiest of 5 files, 4, moves 819 kB, 33 % of all" in page
+    assert "2.46 MB in 200 accesses" in page
+    assert "inconclusive</strong>: the trace does not distinguish reads from writes" in page
+    assert not {"verdict-1", "shares-1"} & set(figures(page))
+
+
+def test_what_takes_time_is_not_denied_without_durations(tmp_path, few_photos):
+    store, output = tmp_path / "photos.lmdb", tmp_path / "report.html"
+    assert tiering("convert", few_photos, store, "--to", "lmdb").exit_code == 0
+    assert tiering("report", store, FIXTURES / "traces" / "websearch.mqsim", "-o", output).exit_code == 0
+    assert "What takes time cannot be said" in opening(output.read_text())
+    assert "Nothing in the trace" not in opening(output.read_text())
+
+
 def test_two_profiles_or_a_store_are_compared(profile, few_photos, tmp_path):
     output, store = tmp_path / "report.html", tmp_path / "photos.lmdb"
     assert tiering("convert", few_photos, store, "--to", "lmdb").exit_code == 0
@@ -247,3 +305,6 @@ def test_an_inconclusive_verdict_is_not_called_sure(profile, tmp_path):
     text = opening(output.read_text())
     assert "inconclusive ; the likeliest is" in text, text
     assert not re.search(r"inconclusive\s*, \d+ % sure", text)
+    other = tmp_path / "other.html"
+    assert tiering("report", FIXTURES / "images", trace, "-o", other).exit_code == 0
+    assert "The advice is for training, and holds only if the data is read again." in opening(other.read_text())

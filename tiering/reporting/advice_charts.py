@@ -58,15 +58,20 @@ def _lesson(advice: Advice) -> str:
     cheapest = min(advice.rows, key=lambda row: row.usd)
     if fastest.epoch_s >= chosen.epoch_s and cheapest.usd >= chosen.usd:
         return "The chosen option is both the cheapest and the fastest"
+    saved = chosen.usd - cheapest.usd
+    if 0.95 * chosen.epoch_s < fastest.epoch_s < chosen.epoch_s:
+        cheaper = f"{format_usd(saved)} USD a month less, with epochs of {format_seconds(cheapest.epoch_s)}"
+        rest = f"; the cheapest costs {cheaper}" if saved >= 0.01 else ", which is nearly the cheapest"
+        return f"No option is more than 5 % faster than the choice{rest}"
     if fastest.epoch_s < chosen.epoch_s:
         more = fastest.usd - chosen.usd
         return (
             f"Epochs of {format_seconds(fastest.epoch_s)} are possible, for {format_usd(abs(more))} USD a month "
             f"{'more' if more >= 0 else 'less'} than the choice"
         )
-    if chosen.usd - cheapest.usd < 0.01:
+    if saved < 0.01:
         return "The choice is the fastest, and nearly the cheapest"
     return (
-        f"The choice is the fastest; {format_usd(chosen.usd - cheapest.usd)} USD a month could be saved with epochs of "
+        f"The choice is the fastest; {format_usd(saved)} USD a month could be saved with epochs of "
         f"{format_seconds(cheapest.epoch_s)}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tiering.trace.call_times import CallTimes
@@ -45,7 +45,7 @@ class Alert:
 
 
 #: The columns of a table of alerts.
-COLUMNS: Final = ("figure", "value", "alert if", "state", "what it means, and what helps")
+COLUMNS: Final = ("figure", "value", "alert if", "state", "what an alert means, and what helps")
 
 
 def alert_rows(alerts: list[Alert]) -> list[tuple[str, ...]]:
@@ -78,11 +78,12 @@ def _of_profile(trace: TraceProfile) -> Iterator[Alert]:
             "times that a written byte is written", format_number(factor), f"above {_OVERWRITES}", factor > _OVERWRITES,
             "The same bytes are written again and again, which wears flash. Write once, or buffer in memory.",
         )  # fmt: skip
-    machinery = trace.excluded_bytes_read / max(1, trace.excluded_bytes_read + trace.bytes_read)
-    yield _above(
-        "bytes read of libraries and the interpreter", machinery, _MACHINERY,
-        "The program's own files outweigh its data: keep the environment on a local disk or in an image.",
-    )  # fmt: skip
+    if trace.excluded_bytes_read + trace.bytes_read:
+        machinery = trace.excluded_bytes_read / (trace.excluded_bytes_read + trace.bytes_read)
+        yield _above(
+            "bytes read of libraries and the interpreter", machinery, _MACHINERY,
+            "The program's own files outweigh its data: keep the environment on a local disk or in an image.",
+        )  # fmt: skip
     if trace.bytes_read:
         yield _above(
             "bytes read at unknown positions", trace.bytes_unplaced / trace.bytes_read, _UNPLACED,
@@ -108,7 +109,7 @@ def _of_evidence(found: Evidence) -> Iterator[Alert]:
         shares = times.shares
         yield _above(
             "time of the processes in calls", sum(shares.values()), _IN_CALLS,
-            "Storage, not the processor, sets the pace: faster storage, caching or more loader processes help.",
+            "Calls take more time than computing: faster storage, caching or more loader processes help.",
         )  # fmt: skip
         yield _above(
             "time of the processes in opens, closes and the like", shares["other"], _OTHER_CALLS,
@@ -116,21 +117,25 @@ def _of_evidence(found: Evidence) -> Iterator[Alert]:
         )  # fmt: skip
     for calls in found.calls:
         if calls.op in {"read", "write"} and calls.calls >= _FEW:
-            yield _slow(calls)
-    busy = [row["seconds"] or 0.0 for row in found.processes.table.iter_rows(named=True)]
-    if len(busy) > 1 and busy[0] > 0:
-        listed = busy[: found.processes.count]
-        mean = sum(listed) / len(listed)
-        uneven = (listed[0] - mean) / listed[0]
+            yield _slow(calls, found)
+    busy = found.processes
+    if busy.count > 1 and busy.seconds > 0:
+        most = float(busy.table["seconds"][0])
         yield _above(
-            "time in calls by which the busiest process is above the mean", uneven, _IMBALANCE,
-            "One process does most of the input or output while others wait: share it among them.",
+            "time in calls by which the busiest process is above the mean",
+            1 - busy.seconds / busy.count / most, _IMBALANCE,
+            "One process spends more time in calls than the others: share the work among them.",
         )  # fmt: skip
 
 
-def _slow(calls: CallTimes) -> Alert:
+def _slow(calls: CallTimes, found: Evidence) -> Alert:
     share = calls.tail_seconds / calls.seconds if calls.seconds else 0.0
-    return _above(
+    one = _above(
         f"time of {calls.op}s in calls ten times slower than the median", share, _SLOW_TIME,
         "A few slow calls hold up the rest: keep more of them in flight, or choose storage with a shorter tail.",
     )  # fmt: skip
+    if not (one.raised and found.sizes_explain_slow(calls)):
+        return one
+    large = format_percent(found.sizes.share_of_large(calls.op))
+    reason = f"No alert: {large} of the {calls.op}s move far more than the median, which may be why they take longer."
+    return replace(one, threshold=f"{one.threshold}, sizes alike", raised=False, advice=reason)

@@ -9,8 +9,8 @@ import numpy as np
 
 from tiering.reporting.chart import Chart
 from tiering.reporting.content import Content, TracePart
-from tiering.reporting.evidence_charts import cumulated
-from tiering.reporting.figures import axis, curve_of, figure_of
+from tiering.reporting.evidence_charts import cumulated, power_range
+from tiering.reporting.figures import axis, curve_of, figure_of, log_axis
 from tiering.units import format_bytes, format_number, format_percent, format_rate, format_seconds
 
 _SIDES = (("A", "c1"), ("B", "c2"))
@@ -34,10 +34,12 @@ def of_both(first: Content, second: Content) -> list[Chart]:
             _chart(
                 "image-sizes-of-both",
                 "Image sizes",
-                f"Half of the images are at most {format_bytes(quantiles[0]['0.5'])} in A, and "
+                "The images of A and B have the same sizes"
+                if quantiles[0] == quantiles[1]
+                else f"Half of the images are at most {format_bytes(quantiles[0]['0.5'])} in A, and "
                 f"{format_bytes(quantiles[1]['0.5'])} in B",
                 data,
-                x=axis("size (B)", type="log", exponentformat="SI"),
+                x=log_axis("size (B)"),
                 y=axis("images at most this large (%)", range=[0, 103]),
             )
         )
@@ -98,14 +100,13 @@ def _sizes(parts: Sequence[TracePart]) -> Chart | None:
         )
         for calls, (name, colour) in zip(found, _SIDES, strict=True)
     ]
-    common = [2 ** int(calls.argmax()) for calls in found]
+    common = [power_range(int(calls.argmax())) for calls in found]
     return _chart(
         "read-sizes-of-both",
         "Sizes of reads",
-        f"Reads of {format_bytes(common[0])} and more, below twice that, are the most frequent in A, in B those of "
-        f"{format_bytes(common[1])}",
+        f"The most frequent reads move {common[0]} in A, {common[1]} in B",
         data,
-        x=axis("size of a read, from (B)", type="log", exponentformat="SI"),
+        x=log_axis("size of a read, from (B)"),
         y=axis("reads (%)", rangemode="tozero"),
     )
 
@@ -127,7 +128,7 @@ def _latencies(parts: Sequence[TracePart]) -> Chart | None:
         f"Half of the reads take at most {middle[0]} in A, {middle[1]} in B; 1 of 100 takes {late[0]} or more in A, "
         f"{late[1]} in B",
         data,
-        x=axis("time of a read (s)", type="log", exponentformat="SI"),
+        x=log_axis("time of a read (s)"),
         y=axis("reads that take at most that (%)", range=[0, 103]),
     )
 
@@ -171,7 +172,7 @@ def _misses(parts: Sequence[TracePart]) -> Chart | None:
     return _chart(
         "misses-of-both",
         "Miss ratio against cache size",
-        f"All that is read again fits into {format_bytes(sizes[0])} in A, into {format_bytes(sizes[1])} in B",
+        f"The blocks of 64 KiB that are read take {format_bytes(sizes[0])} in A, {format_bytes(sizes[1])} in B",
         data,
         x=axis("cache that fills once (B)", exponentformat="SI", rangemode="tozero"),
         y=axis("reads missed (%)", range=[0, 103]),

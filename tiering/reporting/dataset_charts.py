@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiering.dataset.profile import DatasetProfile
 from tiering.reporting.chart import Chart
-from tiering.reporting.figures import axis, bars_of, curve_of, figure_of
+from tiering.reporting.figures import axis, bars_of, curve_of, figure_of, log_axis
 from tiering.units import counted, format_bytes, format_count, format_number, format_percent
 
 
@@ -12,8 +12,7 @@ def of_dataset(dataset: DatasetProfile) -> list[Chart]:
     """Return the distributions of sizes and, if headers were read, of shapes."""
     sizes = dataset.size_quantiles
     points = [(size, float(share)) for share, size in sizes.items()]
-    # A logarithmic axis labels few numbers, perhaps none of a narrow range.
-    logarithmic = {"type": "log", "dtick": "D2"} if sizes["1"] > 10 * sizes["0"] else {}
+    across = [max(size, 1) for size, _ in points]
     one_size = sizes["0"] == sizes["1"]
     made = [
         Chart(
@@ -25,12 +24,8 @@ def of_dataset(dataset: DatasetProfile) -> list[Chart]:
             f"{format_bytes(sizes['1'])}",
             "" if one_size else f"95 % are at most {format_bytes(sizes['0.95'])}.",
             figure_of(
-                [
-                    curve_of(
-                        [max(size, 1) for size, _ in points], [100 * share for _, share in points], "images", "c1", True
-                    )
-                ],
-                x=axis("size (B)", exponentformat="SI", **logarithmic),
+                [curve_of(across, [100 * share for _, share in points], "images", "c1", True)],
+                x=log_axis("size (B)") if sizes["1"] > 10 * sizes["0"] else axis("size (B)", exponentformat="SI"),
                 y=axis("images at most this large (%)", range=[0, 103]),
             ),
             ("share of images", "at most"),
@@ -44,8 +39,10 @@ def of_dataset(dataset: DatasetProfile) -> list[Chart]:
             Chart(
                 "shapes",
                 "Image shapes",
-                f"{format_percent(shapes[0][1] / max(seen, 1))} of the images are {shapes[0][0]}, the most common of "
-                f"{counted(dataset.distinct_shapes, 'shape')}",
+                "No two of the images have the same shape"
+                if shapes[0][1] == 1 < seen
+                else f"{format_percent(shapes[0][1] / max(seen, 1))} of the images are {shapes[0][0]}, the most common "
+                f"of {counted(dataset.distinct_shapes, 'shape')}",
                 f"Of {counted(seen, 'image')} looked at.",
                 bars_of(shapes, "images of those looked at", "shape"),
                 ("shape", "images"),

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from tiering.reporting.chart import Chart
-from tiering.reporting.figures import axis, bars_of, curve_of, figure_of
+from tiering.reporting.figures import axis, bars_of, curve_of, figure_of, log_axis
 from tiering.text import shown
 from tiering.trace.access_sizes import MOVES, AccessSizes
 from tiering.trace.busiest import Busiest
@@ -36,7 +36,7 @@ def of_evidence(found: Evidence, number: int) -> list[Chart]:
         made.append(_latencies(found.calls, number))
     if found.processes.count > 1:
         made.append(_busiest(found.processes, "process", "processes", number))
-    if found.files.count:
+    if found.files.count > 1:
         made.append(_busiest(found.files, "file", "files", number))
     return made
 
@@ -77,7 +77,9 @@ def _doing(found: ProcessTimes, number: int) -> Chart:
 
 def _sizes(found: AccessSizes, number: int) -> Chart:
     used = np.flatnonzero(found.calls.any(axis=0))
-    bins = list(range(int(used[0]), int(used[-1]) + 1))
+    # A bar on its own would be as wide as the chart.
+    beside = 1 if len(used) == 1 else 0
+    bins = list(range(max(0, int(used[0]) - beside), int(used[-1]) + 1 + beside))
     kinds = [(op, row) for op, row in zip(MOVES, found.calls, strict=True) if row.any()]
     labels = [_power(each) for each in bins]
     data = [
@@ -91,13 +93,16 @@ def _sizes(found: AccessSizes, number: int) -> Chart:
         for nth, (op, row) in enumerate(kinds)
     ]
     op, row = max(kinds, key=lambda kind: int(kind[1].sum()))
-    common = int(row.argmax())
+    common, largest = int(row.argmax()), int(found.bytes.sum(axis=0).argmax())
+    share = int(row[common]) / int(row.sum())
+    most = f"Most {_WORDS[op]} move" if share > 0.5 else f"The most frequent {_WORDS[op]} move"
+    heavy = int(found.bytes[:, largest].sum()) / int(found.bytes.sum())
     return Chart(
         f"access-sizes-{number}",
         "Sizes of accesses",
-        f"Most {_WORDS[op]} move {_power(common)} to {_power(common + 1)}: "
-        f"{format_percent(int(row[common]) / int(row.sum()))} of them",
-        "Each bar counts calls from its size up to twice that.",
+        f"{most} {power_range(common)}: {format_percent(share)} of them",
+        f"Calls that move {power_range(largest)} carry {format_percent(heavy)} of the bytes. Each bar counts calls "
+        "from its size up to twice that.",
         figure_of(data, x=axis("size of a call, from (B)", type="category"), y=axis("calls", rangemode="tozero")),
         ("from", *(f"{_WORDS[op]}" for op, _ in kinds), "bytes moved"),
         [
@@ -118,6 +123,11 @@ def _sizes(found: AccessSizes, number: int) -> Chart:
     )
 
 
+def power_range(exponent: int) -> str:
+    """Write from which size on, and up to which, a bin of AccessSizes counts: 12 -> "4 KiB to 8 KiB"."""
+    return f"{_power(exponent)} to {_power(exponent + 1)}"
+
+
 def _power(exponent: int) -> str:
     """Write a power of two of bytes exactly, in binary units: 12 -> "4 KiB"."""
     letters = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -136,11 +146,12 @@ def _latencies(found: Sequence[CallTimes], number: int) -> Chart:
         "Times of calls",
         f"Half of the {longest.op} calls take at most {format_seconds(middle)}, and 1 of 100 takes "
         f"{format_seconds(late)} or more",
-        f"{counted(longest.calls, longest.op + ' call')} take {format_seconds(longest.seconds)} in all. Percentiles "
-        f"are at most 4.5 % too high.{' In the table alone: ' + names + '.' if names else ''}",
+        f"{counted(longest.calls, longest.op + ' call')} take {format_seconds(longest.seconds)} in all. Calls that "
+        "move nothing count, too, such as a read at the end of a file. Percentiles are at most 4.5 % too high."
+        f"{' In the table alone: ' + names + '.' if names else ''}",
         figure_of(
             data,
-            x=axis("time of a call (s)", type="log", exponentformat="SI"),
+            x=log_axis("time of a call (s)"),
             y=axis("calls that take at most that (%)", range=[0, 103]),
         ),
         ("call", "calls", "in all", *(f"p{percent:g}" for percent in PERCENTILES), "longest"),
@@ -168,38 +179,47 @@ def cumulated(times: CallTimes, name: str, colour: str) -> dict[str, Any]:
 
 def _busiest(found: Busiest, one: str, many: str, number: int) -> Chart:
     table = list(found.table.iter_rows(named=True))
-    timed = any(row["seconds"] > 0 for row in table)
-    shown_rows = table[:_BARS]
-    names = [_end(row["name"]) for row in shown_rows]
-    values = [row["seconds"] if timed else row["bytes_read"] + row["bytes_written"] for row in shown_rows]
-    unit = "time in calls (s)" if timed else "bytes moved (B)"
-    amount = format_seconds(values[0]) if timed else format_bytes(values[0])
+    timed = found.seconds > 0
+    values = [row["seconds"] if timed else _moved(row) for row in table]
+    whole, write = (found.seconds, format_seconds) if timed else (found.bytes, format_bytes)
+    share = values[0] / (whole or 1)
+    names = [_end(row["name"]) for row in table[:_BARS]]
+    told = found.table["accesses"].sum() == 0
+    kinds = ("reads", "writes", "others") if told else ("reads", "writes", "accesses", "others")
+    moves = [f"bytes_{kind}" for kind in (("read", "written") if told else ("read", "written", "accessed"))]
+    heads = [kind.replace("others", "other calls") for kind in kinds]
+    listed = f"The table has all {len(table)}" if len(table) == found.count else f"The table has the first {len(table)}"
     cut = "" if found.exact else " There are too many to keep each: a row may miss early events."
     return Chart(
         f"busiest-{many}-{number}",
         f"The busiest {many}",
-        f"The busiest of {counted(found.count, one) if found.count == 1 else f'{format_count(found.count)} {many}'}, "
-        f"{shown(_end(table[0]['name']))}, {'spends ' + amount + ' in calls' if timed else 'moves ' + amount}",
-        f"The table has the first {len(table)}.{cut}",
-        bars_of(list(zip(_unique(names), values, strict=True)), unit, one),
-        (one, "reads", "writes", "other calls", "read", "written", "time in calls"),
+        f"The busiest of {'' if found.exact else 'at least '}{format_count(found.count)} {many}, {shown(names[0])}, "
+        f"{'takes' if timed else 'moves'} {write(values[0])}{' in calls' if timed else ''}, "
+        f"{format_percent(share)} of all",
+        f"{listed}.{' Every file with a call on it counts.' if one == 'file' else ''}{cut}",
+        bars_of(
+            list(zip(_unique(names), values, strict=False)), f"{'time in calls (s)' if timed else 'bytes moved (B)'}",
+            one, write,
+        ),
+        (one, *heads, *(move.removeprefix("bytes_") for move in moves), "time in calls"),
         [
             (
                 row["name"],
-                format_count(row["reads"]),
-                format_count(row["writes"]),
-                format_count(row["others"]),
-                format_bytes(row["bytes_read"]),
-                format_bytes(row["bytes_written"]),
+                *(format_count(row[kind]) for kind in kinds),
+                *(format_bytes(row[move]) for move in moves),
                 format_seconds(row["seconds"]) if timed else "-",
             )
             for row in table
         ],
         [
-            (one, "reads", "writes", "other calls", "read (B)", "written (B)", "time in calls (s)"),
-            *((row["name"], *(row[key] for key in list(row)[1:])) for row in table),
+            (one, *heads, *(f"{move.removeprefix('bytes_')} (B)" for move in moves), "time in calls (s)"),
+            *((row["name"], *(row[key] for key in (*kinds, *moves, "seconds"))) for row in table),
         ],
-    )
+    )  # fmt: skip
+
+
+def _moved(row: dict[str, Any]) -> int:
+    return int(row["bytes_read"] + row["bytes_written"] + row["bytes_accessed"])
 
 
 def _end(name: str, most: int = 30) -> str:

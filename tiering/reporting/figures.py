@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tiering.units import format_number
@@ -15,8 +15,13 @@ def curve_of(x: Sequence[float], y: Sequence[float], name: str, colour: str, poi
     return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, "line": {"color": colour, "width": 2}}
 
 
-def bars_of(items: Sequence[tuple[str, float]], unit: str, what: str) -> dict[str, Any]:
-    """Return a figure of one horizontal bar for each (name, value). what: the title of the axis of names."""
+def bars_of(
+    items: Sequence[tuple[str, float]], unit: str, what: str, write: Callable[[float], str] = format_number
+) -> dict[str, Any]:
+    """Return a figure of one horizontal bar for each (name, value).
+
+    unit, what: titles of the axes of values and of names. write: writes the value beside its bar.
+    """
     return figure_of(
         [
             {
@@ -24,14 +29,15 @@ def bars_of(items: Sequence[tuple[str, float]], unit: str, what: str) -> dict[st
                 "orientation": "h",
                 "x": [value for _, value in items],
                 "y": [escaped(name) for name, _ in items],
-                "text": [_number(value) for _, value in items],
+                "text": [write(value) for _, value in items],
                 "textposition": "outside",
                 "cliponaxis": False,
                 "marker": {"color": "c1"},
             }
         ],
-        x=axis(unit, range=[0, 1.15 * max((value for _, value in items), default=1) or 1]),
-        y=axis(what, autorange="reversed", type="category"),
+        # The page makes room for the numbers beside the bars.
+        x=axis(unit, rangemode="tozero", exponentformat="SI"),
+        y=axis(what, autorange="reversed", type="category", showgrid=False),
         height=110 + 26 * len(items),
     )
 
@@ -39,6 +45,12 @@ def bars_of(items: Sequence[tuple[str, float]], unit: str, what: str) -> dict[st
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """Return an axis with this title. more: Plotly's own settings."""
     return {"title": {"text": title}, "automargin": True, **more}
+
+
+def log_axis(title: str) -> dict[str, Any]:
+    """Return a logarithmic axis of sizes or times; the page labels as many of its values as there is room for."""
+    # With exponentformat alone, Plotly writes a thousandth as 0.001, not as 1m.
+    return axis(title, type="log", exponentformat="SI", tickformat="~s")
 
 
 def scale(values: Sequence[float]) -> dict[str, Any]:
@@ -57,7 +69,3 @@ def figure_of(data: list[dict[str, Any]], *, x: dict[str, Any], y: dict[str, Any
 def escaped(text: str) -> str:
     """Escape text for a label: Plotly interprets some markup, which a file's name must not become."""
     return html.escape(text)
-
-
-def _number(value: float) -> str:
-    return format_number(value)

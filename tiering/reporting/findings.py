@@ -170,7 +170,7 @@ def _finding_files(trace: TraceProfile, found: Evidence, times: ProcessTimes) ->
 
 def _slow(found: Evidence, times: ProcessTimes) -> Iterator[tuple[str, float, str]]:
     for calls in found.calls:
-        if calls.op in {"read", "write"} and calls.seconds:
+        if calls.op in {"read", "write"} and calls.seconds and not found.sizes_explain_slow(calls):
             share, median = format_percent(calls.tail_share, digits=2), format_seconds(calls.percentile(50))
             text = f"{share} of the {calls.op}s take more than ten times the median, {median}."
             fix = "Keep more calls in flight, or choose storage with a shorter tail: tiering probe measures it."
@@ -179,12 +179,16 @@ def _slow(found: Evidence, times: ProcessTimes) -> Iterator[tuple[str, float, st
 
 def _moving(trace: TraceProfile, times: ProcessTimes) -> Iterator[tuple[str, float, str]]:
     enough = next((point for point in trace.miss_ratio_curve if point.static <= _MISSES), None)
+    # The curve counts whole blocks, so a cache of just what was read needs less.
+    fix = (
+        f"A cache of at most {format_bytes(enough.cache_bytes)} answers {format_percent(1 - enough.static)} of them."
+        if enough is not None
+        else "Put the data on a faster tier, or a cache in front of it."
+    )
     yield (
         f"{format_bytes(trace.bytes_reread)} of {format_bytes(trace.bytes_read)} read had been read before.",
         times.shares["read"] * trace.bytes_reread / max(1, trace.bytes_read),
-        f"A cache of {format_bytes(enough.cache_bytes)} would answer {format_percent(1 - enough.static)} of the reads."
-        if enough is not None
-        else "Put the data on a faster tier, or a cache in front of it.",
+        fix,
     )
     yield (
         f"Processes write {format_bytes(trace.bytes_written)} and wait until it is done.",

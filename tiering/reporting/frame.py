@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module, resources
 from typing import Any
 
@@ -54,6 +55,7 @@ def render(template: str, *, title: str, contents: Sequence[Section], **values: 
     )
 
 
+@cache
 def _plotly() -> str:
     """Return plotly.js from the wheel, gzipped and in Base64: 2.0 MB instead of 4.8. The page inflates it."""
     source: str = needed("plotly.offline").get_plotlyjs()

@@ -16,7 +16,7 @@
   // Where there is little room, a path keeps its end, and words go on two lines.
   const shorter = (label, room) => {
     if (label.length <= room) return label;
-    if (!label.includes(" ") || label.includes("/")) return "…" + label.slice(1 - room);
+    if (!label.includes(" ") || label.includes("/") || label.startsWith("…")) return "…" + label.slice(1 - room);
     const at = label.lastIndexOf(" ", Math.max(room, label.indexOf(" ")));
     const rest = label.slice(at + 1);
     return label.slice(0, at) + "<br>" + (rest.length > room ? rest.slice(0, room - 1) + "…" : rest);
@@ -25,6 +25,10 @@
     const room = Math.max(10, Math.floor(width * 0.32 / 7));
     const vals = axis.tickvals || labels, texts = axis.ticktext || labels;
     return { ...axis, tickmode: "array", tickvals: vals, ticktext: texts.map((text) => shorter(String(text), room)) };
+  };
+  const bytes = (size) => {
+    const step = Math.min(6, Math.max(0, Math.floor(Math.log10(size) / 3)));
+    return `${Number((size / 1000 ** step).toPrecision(3))} ${["B", "kB", "MB", "GB", "TB", "PB", "EB"][step]}`;
   };
   let print = false;
   const drawOne = (place) => {
@@ -40,11 +44,15 @@
     layout.xaxis.title = { ...layout.xaxis.title, standoff: 10 };
     layout.yaxis.title = { ...layout.yaxis.title, standoff: 12 };
     if (layout.yaxis.type === "category") layout.yaxis = narrowed(layout.yaxis, figure.data[0].y, width);
+    // Labels such as 200k would run into each other.
+    if (layout.xaxis.type === "log") layout.xaxis.nticks = Math.max(2, Math.floor((width - 76) / 105));
     // The number beside a bar needs room in pixels, however wide the chart is.
     if (figure.data[0].orientation === "h") {
       const most = Math.max(...figure.data[0].x.map(Number)) || 1, plot = Math.max(60, width * 0.62);
-      layout.xaxis.range = [0, most * plot / Math.max(30, plot - 62)];
+      const longest = Math.max(...figure.data[0].text.map((text) => text.length));
+      layout.xaxis.range = [0, most * plot / Math.max(30, plot - 14 - 8 * longest)];
     }
+    if (figure.data[0].type === "heatmap") figure.data[0].text = figure.data[0].z.map((row) => row.map((power) => power === null ? "nothing" : bytes(10 ** power)));
     if (layout.showlegend) {
       // A legend above the chart takes a row for as many entries as there is room for.
       const wide = figure.data.reduce((sum, each) => sum + 46 + 7.5 * String(each.name).length, 0);
@@ -93,8 +101,8 @@
       button.addEventListener("click", act);
       bar.append(button);
     };
-    const kind = figures[place.dataset.figure].layout;
-    if (kind.yaxis.type !== "category" && kind.xaxis.type !== "category") {
+    const { data, layout } = figures[place.dataset.figure];
+    if (data[0].type !== "bar") {
       add("+", "Zoom in", () => zoom(place, 0.5));
       add("−", "Zoom out", () => zoom(place, 2));
       add("Reset", "Reset the zoom", () => reset(place));

@@ -13,7 +13,7 @@ from tiering.reporting.advice_charts import of_advice
 from tiering.reporting.alerts import COLUMNS as ALERT_COLUMNS
 from tiering.reporting.alerts import alert_rows, alerts_of
 from tiering.reporting.chart import Chart
-from tiering.reporting.content import Content, Reported, gather
+from tiering.reporting.content import Content, Reported, TracePart, gather
 from tiering.reporting.dataset_charts import of_dataset
 from tiering.reporting.evidence_charts import of_evidence
 from tiering.reporting.field_charts import COLUMNS as FIELD_COLUMNS
@@ -119,6 +119,7 @@ def page_of(content: Content, wording: Callable[[str], str] | None = None) -> st
         led_by=saved.led_by if saved is not None else None,
         workload=saved.recommendation.workload if saved is not None else "",
         findings=content.findings,
+        timed=any(_is_timed(part) for part in (content.traces if saved is None else content.traces[:1])),
         reasons=[_reason(part.verdict) for part in content.traces],
         own_findings=[findings(None, None, [(part.profile, part.evidence)]) for part in content.traces],
         dataset=dataset,
@@ -141,8 +142,15 @@ def page_of(content: Content, wording: Callable[[str], str] | None = None) -> st
     )
 
 
+def _is_timed(part: TracePart) -> bool:
+    """Return whether a trace shows what takes the time of its processes."""
+    return part.evidence is not None and part.evidence.process_times is not None
+
+
 def _reason(verdict: Verdict) -> str:
-    """Return the fact that explains a verdict: the one that defines it, or the heaviest that speaks for it."""
+    """Return what explains a verdict: the fact that defines it, else the heaviest for it, else why there is none."""
+    if not verdict.facts:
+        return "".join(note[0].lower() + note[1:].removesuffix(".") for note in verdict.notes[:1])
     defining = {"re-read-heavy": "reread_share", "write-heavy": "write_share", "read-once": "epochs"}
     speaking = [fact for fact in verdict.facts if not fact.against]
     first = [fact for fact in speaking if fact.feature == defining.get(verdict.workload)]

@@ -188,7 +188,8 @@ def _bars(axes: Any, each: dict[str, Any], nth: int, of: int) -> None:
         axes.bar_label(drawn, each["text"], fontsize=6, padding=2)
         axes.set_yticks(range(len(names)), names, fontsize=6)
         # Room for the number beside the longest bar.
-        axes.set_xlim(0, 1.18 * max(map(float, each["x"])) or 1)
+        room = 1.1 + 0.03 * max(map(len, each["text"]))
+        axes.set_xlim(0, room * max(map(float, each["x"])) or 1)
         return
     width = 0.8 / of
     at = [place + (nth - (of - 1) / 2) * width for place in range(len(each["x"]))]

@@ -20,10 +20,16 @@ def of_trace(trace: TraceProfile, verdict: Verdict, line: Timeline | None, numbe
     """Return the charts of the number-th trace: timeline, heat map, shares, miss ratios, probabilities."""
     made = []
     if line is not None:
-        made += [_timeline(line, trace, number), _heat(line, number)]
-    made.append(_shares(trace, number))
+        made.append(_timeline(line, trace, number))
+        # One row would show the timeline again.
+        if len(line.rows) > 1:
+            made.append(_heat(line, number))
+    if trace.bytes_read + trace.bytes_written:
+        made.append(_shares(trace, number))
     if trace.miss_ratio_curve:
         made.append(_misses(trace, number))
+    if not verdict.facts:
+        return made
     odds = sorted(verdict.probabilities.items(), key=lambda item: -item[1])
     second = f"; {odds[1][0]} is next, with {format_percent(odds[1][1], digits=3)}" if odds[1][1] >= 0.001 else ""
     made.append(
@@ -32,7 +38,7 @@ def of_trace(trace: TraceProfile, verdict: Verdict, line: Timeline | None, numbe
             "How likely each workload is",
             f"{odds[0][0]} is the likeliest workload, with {format_percent(odds[0][1], digits=3)}{second}",
             "",
-            bars_of([(name, round(100 * share, 2)) for name, share in odds], "probability (%)", "workload"),
+            bars_of([(name, round(100 * share, 2)) for name, share in odds], "probability (%)", "workload", _percent),
             ("workload", "probability"),
             [(name, format_percent(share, digits=3)) for name, share in odds],
         )
@@ -52,8 +58,12 @@ def _timeline(line: Timeline, trace: TraceProfile, number: int) -> Chart:
         one["line"]["shape"] = "hv"
     starts = trace.epochs_found.boundaries if trace.epochs_found is not None else []
     # More lines would hide the data between them.
-    shown = starts if len(starts) <= 60 else []
-    figure = figure_of(data, x=axis("time since the trace began (s)"), y=axis("rate (B/s)", exponentformat="SI"))
+    marked = starts if len(starts) <= 60 else []
+    figure = figure_of(
+        data,
+        x=axis("time since the trace began (s)"),
+        y=axis("rate (B/s)", exponentformat="SI", rangemode="tozero"),
+    )
     figure["layout"]["shapes"] = [
         {
             "type": "line",
@@ -64,9 +74,9 @@ def _timeline(line: Timeline, trace: TraceProfile, number: int) -> Chart:
             "y1": 1,
             "line": {"color": "text", "width": 1, "dash": "dot"},
         }
-        for at in shown
+        for at in marked
     ]
-    every = max(1, len(shown) // 8)
+    every = max(1, len(marked) // 8)
     figure["layout"]["annotations"] = [
         {
             "x": at,
@@ -77,18 +87,19 @@ def _timeline(line: Timeline, trace: TraceProfile, number: int) -> Chart:
             "text": f"epoch {nth}",
             "font": {"size": 11},
         }
-        for nth, at in enumerate(shown, start=2)
+        for nth, at in enumerate(marked, start=2)
         if (nth - 2) % every == 0
     ]
     mean = sum(float(sums.sum()) for _, sums, _ in kinds) / (len(times) * line.bin_s)
     peak = max((float(sums.max()) / line.bin_s for _, sums, _ in kinds), default=0.0)
+    alone = f" All in one file: {shown(line.rows[0])}." if len(line.rows) == 1 else ""
     epochs = f"{len(starts) + 1} epochs." if starts else "No epochs were found."
     return Chart(
         f"timeline-{number}",
         "Reads and writes over time",
         f"The trace moves at most {format_rate(peak)}, and {format_rate(mean)} on average",
-        f"{format_bytes(float(line.read.sum()))} read and {format_bytes(float(line.written.sum()))} written, in bins "
-        f"of {format_seconds(line.bin_s)}. {epochs}",
+        f"{' and '.join(f'{format_bytes(float(sums.sum()))} {name}' for name, sums, _ in kinds)}, in bins of "
+        f"{format_seconds(line.bin_s)}. {epochs}{alone}",
         figure,
         ("time", *(name for name, _, _ in kinds)),
         [
@@ -124,7 +135,8 @@ def _heat(line: Timeline, number: int) -> Chart:
                     "tickvals": decades,
                     "ticktext": [format_bytes(10**each) for each in decades],
                 },
-                "hovertemplate": "%{y}<br>%{x:.3g} s: 10^%{z} B<extra></extra>",
+                # The page writes the bytes of each cell as its text.
+                "hovertemplate": "%{y}<br>%{x:.3g} s: %{text}<extra></extra>",
             }
         ],
         x=axis("time since the trace began (s)"),
@@ -138,13 +150,20 @@ def _heat(line: Timeline, number: int) -> Chart:
         ),
         height=460,
     )
-    busy = float(np.median((line.heat > 0).mean(axis=1))) if line.heat.size else 0.0
+    busy = float(np.median((line.heat > 0).mean(axis=1)))
+    bins = line.heat.shape[1]
+    halves = [part.any(axis=1) for part in (line.heat[:, : bins // 2], line.heat[:, bins // 2 :])]
+    lesson = (
+        f"{format_percent(float((halves[0] & halves[1]).mean()))} of the rows of files are used in both the first and "
+        "the second half of the trace"
+    )
     return Chart(
         f"heat-{number}",
         "Accesses to files over time",
-        f"Half of the rows of files are used in at least {format_percent(busy)} of the time",
-        f"{counted(line.files, 'file')} in {counted(len(line.rows), 'row')} by order of path, "
-        f"{line.heat.shape[1]} bins of {format_seconds(line.heat_bin_s)}; colours stand for bytes.{sampled}",
+        lesson if bins > 1 else f"All files are used within {format_seconds(line.heat_bin_s)}",
+        f"Half of the rows are used in at least {format_percent(busy)} of the bins of time. "
+        f"{counted(line.files, 'file')} in {counted(len(line.rows), 'row')} by order of path, {bins} bins of "
+        f"{format_seconds(line.heat_bin_s)}; colours stand for bytes.{sampled}",
         figure,
         ("files", "bytes", "bins with accesses"),
         [
@@ -202,11 +221,29 @@ def _shares(trace: TraceProfile, number: int) -> Chart:
         f"{format_percent(trace.write_share, digits=3)} written",
         "",
         bars_of(
-            [(name, float(f"{100 * size / whole:.4g}")) for name, size in parts], "share of bytes moved (%)", "bytes"
+            [(name, float(f"{100 * size / whole:.4g}")) for name, size in parts],
+            "share of bytes moved (%)",
+            "bytes",
+            _percent,
         ),
         ("part", "bytes", "share"),
-        [(name, format_bytes(size), f"{format_number(100 * size / whole)} %") for name, size in parts],
+        [(name, format_bytes(size), format_percent(size / whole, digits=3)) for name, size in parts],
     )
+
+
+def _coarse(trace: TraceProfile) -> str:
+    """Return a sentence if the blocks of the curve are larger than what was read of them."""
+    touched, whole = trace.unique_bytes_read, trace.miss_ratio_curve[-1].cache_bytes
+    if touched is None or touched > 0.8 * whole:
+        return ""
+    return (
+        f"The curve counts whole blocks of 64 KiB. Only {format_bytes(touched)} of their {format_bytes(whole)} were "
+        f"read, so a cache of just those bytes can be {format_number(whole / max(1, touched), 2)} times smaller."
+    )
+
+
+def _percent(hundredths: float) -> str:
+    return format_percent(hundredths / 100, digits=3)
 
 
 def _misses(trace: TraceProfile, number: int) -> Chart:
@@ -218,7 +255,7 @@ def _misses(trace: TraceProfile, number: int) -> Chart:
         "Miss ratio against cache size",
         f"A cache of {format_bytes(half.cache_bytes)} answers {format_percent(1 - half.static)} of the reads if it "
         f"fills once, and {format_percent(1 - half.lru)} as LRU",
-        "",
+        _coarse(trace),
         figure_of(
             [
                 curve_of(sizes, [100 * point.static for point in curve], "filled once", "c1", False),

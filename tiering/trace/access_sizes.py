@@ -32,6 +32,16 @@ class AccessSizes:
         calls = self.calls[MOVES.index(op)]
         return float(calls[: size.bit_length() - 1].sum() / max(1, calls.sum()))
 
+    def share_of_large(self, op: str) -> float:
+        """Return the share of the calls of an operation that move far more than the median; 0 without any.
+
+        That is at least 4 times the median, as sizes are known: those from 16 times on surely count.
+        """
+        calls = self.calls[MOVES.index(op)]
+        until = np.cumsum(calls)
+        median = int(np.searchsorted(until, until[-1] / 2))
+        return float(calls[median + 3 :].sum() / max(1, until[-1]))
+
 
 class SizeCounter:
     """Sizes while the trace is read. Memory does not grow."""

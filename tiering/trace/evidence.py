@@ -33,6 +33,10 @@ class Evidence:
     files: Busiest
     process_times: ProcessTimes | None
 
+    def sizes_explain_slow(self, calls: CallTimes) -> bool:
+        """Return whether calls that take ten times the median may do so because they move far more than the others."""
+        return calls.tail_share > 0 and self.sizes.share_of_large(calls.op) >= calls.tail_share / 2
+
 
 class EvidenceCollector:
     """Evidence while its events arrive."""
