@@ -217,9 +217,7 @@ def test_a_hostile_name_is_shown_and_not_run(chromium, some_photos, tmp_path):
     trace = tmp_path / "trace.csv"
     trace.write_text(
         "time,op,file,offset,size\n"
-        + "".join(
-            f"{n},read,</script><img src=x onerror=window.ran=1>{n % 3},0,{n + 1}987654321000\n" for n in range(9)
-        )
+        + "".join(f"{n},read,</script><img src=x onerror=window.ran=1>{n % 3},0,{n + 1}12345678\n" for n in range(9))
     )
     path = tmp_path / "report.html"
     done = CliRunner().invoke(app, ["report", str(some_photos), str(trace), "-o", str(path)])

@@ -88,6 +88,12 @@ def test_a_place_that_is_not_there_is_named(tmp_path):
     assert "nowhere" in done.stderr
 
 
+def test_a_trace_in_the_place_of_the_profile_is_answered_with_the_command_that_takes_it(tmp_path):
+    done = tiering("report", TRACE, "-o", tmp_path / "report.html")
+    assert done.exit_code == 3
+    assert f"tiering profile --trace {TRACE} -o profile.json" in done.stderr
+
+
 def timeline(batches):
     binner = TimelineBinner()
     for batch in batches:

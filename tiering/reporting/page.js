@@ -45,7 +45,7 @@
     layout.yaxis.title = { ...layout.yaxis.title, standoff: 12 };
     if (layout.yaxis.type === "category") layout.yaxis = narrowed(layout.yaxis, figure.data[0].y, width);
     // Labels such as 200k would run into each other.
-    if (layout.xaxis.type === "log") layout.xaxis.nticks = Math.max(2, Math.floor((width - 76) / 105));
+    if (layout.xaxis.type === "log") layout.xaxis.nticks = Math.max(2, Math.floor((width - 76) / 94));
     // The number beside a bar needs room in pixels, however wide the chart is.
     if (figure.data[0].orientation === "h") {
       const most = Math.max(...figure.data[0].x.map(Number)) || 1, plot = Math.max(60, width * 0.62);

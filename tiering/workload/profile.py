@@ -8,11 +8,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiering.dataset.profile import DatasetProfile, profile_dataset
-from tiering.errors import DatasetError, ProfileError
+from tiering.errors import DatasetError, ProfileError, command
 from tiering.notebook import Shown, Summary
 from tiering.progress import Progress, no_progress
 from tiering.storage.output_file import write_output
 from tiering.trace.trace_profile import TraceProfile
+from tiering.workload.profile_mark import is_profile
 
 
 class Profile(Shown, BaseModel):
@@ -71,6 +72,13 @@ def profile_at(path: str | Path, *, reencoded: bool = False, progress: Progress 
         return Profile(dataset=profile_dataset(path, reencoded=reencoded, progress=progress))
     if not Path(path).exists():
         raise DatasetError(str(path), found="there is nothing at that path", action="Check the path.")
+    if not is_profile(path):
+        data, trace = command("tiering", "profile", str(path)), command("tiering", "profile", "--trace", str(path))
+        raise ProfileError(
+            str(path),
+            found="neither a profile nor a directory of images",
+            action=f"Profile it first: {data} -o profile.json, or if it is a trace: {trace} -o profile.json",
+        )
     return read_profile(path)
 
 
