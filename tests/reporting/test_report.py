@@ -190,6 +190,7 @@ def test_the_opening_has_the_subject_the_verdict_and_findings_with_costs_and_fix
         "of each run",
         "tiering convert",
         "do not add them up",
+        "reads no byte of this dataset",
     ):
         assert words in text, words
     costs = [

@@ -50,6 +50,7 @@
     if (figure.data[0].orientation === "h") {
       const most = Math.max(...figure.data[0].x.map(Number)) || 1, plot = Math.max(60, width * 0.62);
       const longest = Math.max(...figure.data[0].text.map((text) => text.length));
+      layout.xaxis.nticks = Math.max(3, Math.floor(plot / 70));
       layout.xaxis.range = [0, most * plot / Math.max(30, plot - 14 - 8 * longest)];
     }
     if (figure.data[0].type === "heatmap") figure.data[0].text = figure.data[0].z.map((row) => row.map((power) => power === null ? "nothing" : bytes(10 ** power)));
