@@ -274,7 +274,7 @@ def test_what_takes_time_is_not_denied_without_durations(tmp_path, few_photos):
 def test_two_profiles_or_a_store_are_compared(profile, few_photos, tmp_path):
     output, store = tmp_path / "report.html", tmp_path / "photos.lmdb"
     assert tiering("convert", few_photos, store, "--to", "lmdb").exit_code == 0
-    done = tiering("report", profile, store, "-o", output)
+    done = tiering("report", profile, store.as_uri(), "-o", output)
     assert done.exit_code == 0, done.stderr
     page = output.read_text()
     assert "<h1>Comparison:" in page

@@ -32,7 +32,7 @@ def report(
     ],
     asked: JobOptions,
     others: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
             metavar="TRACE|OTHER...",
             autocompletion=completion.traces,
@@ -131,16 +131,18 @@ def _keep(page: Path | None, figures: Path | None) -> None:
         raise UsageError(str(figures), found="the directory is not empty", action="Replace them with --force.")
 
 
-def _told_apart(others: list[Path]) -> tuple[list[str], list[Path]]:
-    """Return what to compare with, at most one, and the traces."""
+def _told_apart(others: list[str]) -> tuple[list[str], list[Path]]:
+    """Return what to compare with, at most one and perhaps a URL, and the traces."""
     from tiering.advice.saved_advice import is_advice
     from tiering.store.open import is_store
     from tiering.workload.profile_mark import is_profile
 
-    compared = [path for path in others if is_store(path) or is_advice(path) or (path.is_file() and is_profile(path))]
+    compared = [
+        path for path in others if is_store(path) or is_advice(path) or (Path(path).is_file() and is_profile(path))
+    ]
     if len(compared) > 1:
         raise UsageError(
-            " ".join(map(str, compared)),
+            " ".join(compared),
             expected="one profile, advice or store to compare with",
             found=str(len(compared)),
             action="Compare two at a time.",
@@ -148,11 +150,11 @@ def _told_apart(others: list[Path]) -> tuple[list[str], list[Path]]:
     traces = [path for path in others if path not in compared]
     if compared and traces:
         raise UsageError(
-            " ".join(map(str, traces)),
+            " ".join(traces),
             found="traces cannot be shown beside a comparison",
             action="Put each trace into a profile: tiering profile DATASET --trace FILE -o profile.json",
         )
-    return [str(path) for path in compared], traces
+    return compared, [Path(path) for path in traces]
 
 
 def _refuse(typed: list[str]) -> None:

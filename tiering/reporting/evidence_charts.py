@@ -198,7 +198,7 @@ def _busiest(found: Busiest, one: str, many: str, number: int) -> Chart:
         f"{format_percent(share)} of all",
         f"{listed}.{' Every file with a call on it counts.' if one == 'file' else ''}{cut}",
         bars_of(
-            list(zip(_unique(names), values, strict=False)), f"{'time in calls (s)' if timed else 'bytes moved (B)'}",
+            list(zip(_unique(names), values, strict=False)), "time in calls (s)" if timed else "bytes moved (B)",
             one, write,
         ),
         (one, *heads, *(move.removeprefix("bytes_") for move in moves), "time in calls"),
