@@ -18,7 +18,7 @@ import pytest
 
 import tiering
 from docs import site_hooks
-from tests.browser import serious
+from tests.browser import BROKEN_OPTIONS, serious
 from tests.once import made_once
 
 ROOT = Path(tiering.__file__).parent.parent
@@ -145,6 +145,7 @@ def check(page, address, name, axe, schemes=("light", "dark")):
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate(WIDER) == [], (name, width)
+            assert page.evaluate(BROKEN_OPTIONS, ".md-content") == [], (name, width)
         page.set_viewport_size({"width": WIDTHS[0], "height": 900})
         assert serious(page, axe) == [], (name, scheme)
         assert page.said == [], (name, scheme)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.browser import BROKEN_OPTIONS
 from tests.conftest import FIXTURES
 from tiering.cli.app import app
 
@@ -127,6 +128,7 @@ def test_nothing_is_clipped_on_a_phone_a_tablet_and_a_desk(chromium, axe, reques
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_selector(f"html[data-drawn='{width} {scheme}']", state="attached")
         assert page.evaluate(OUTSIDE) == [], width
+        assert page.evaluate(BROKEN_OPTIONS, "code") == [], width
     page.evaluate(axe)
     found = page.evaluate("() => axe.run(document)")
     assert [each["id"] for each in found["violations"] if each["impact"] in ("serious", "critical")] == []
