@@ -1,4 +1,4 @@
-"""Write the table of scenarios in docs/recommending.md, from fixtures/advice/scenarios.toml.
+"""Write the table of scenarios in docs/predicting.md, from fixtures/advice/scenarios.toml.
 
 Run it from the repository's root: python -m docs.scenario_table
 """
@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from tiering.units import format_count, format_percent, format_usd
 
-PAGE: Final = Path(__file__).parent / "recommending.md"
+PAGE: Final = Path(__file__).parent / "predicting.md"
 SCENARIOS: Final = Path(__file__).parent.parent / "fixtures" / "advice" / "scenarios.toml"
 _TABLE: Final = re.compile(r"(?<=<!-- scenarios: begin -->\n).*?(?=<!-- scenarios: end -->)", re.DOTALL)
 
 
 def page() -> str:
-    """Return docs/recommending.md with the table of the scenarios as they are now."""
+    """Return docs/predicting.md with the table of the scenarios as they are now."""
     scenarios = tomllib.loads(SCENARIOS.read_text())["scenario"]
     head = "| situation | sensible | not sensible | range | why |\n| --- | --- | --- | --- | --- |\n"
     table = head + "".join(f"| {' | '.join(_cells(each))} |\n" for each in scenarios)

@@ -10,7 +10,10 @@ the page to its end, in an empty directory with `fixtures/` in it; code runs in 
 - `<!-- shown: exit code 3 -->` expects that the last command fails. The others succeed.
 - `<!-- shown: measured -->` marks figures that differ from run to run and from machine to machine: the test compares
   the words beside them.
+- `<!-- shown: live -->` keeps the last picture that a command drew on its terminal before it took it away. The test
+  compares how its lines begin.
 
+Without the name of a page, those that differ in such figures alone, or in points in time, stay as they are.
 `tests/docs/test_shown.py` does the same and compares.
 """
 
@@ -18,13 +21,16 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import fcntl
 import io
 import os
 import re
 import shlex
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import textwrap
 from collections.abc import Callable, Iterator
 from itertools import takewhile
@@ -36,17 +42,35 @@ from tests import warm
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGES: Final = (
     "README.md",
+    "docs/tutorial.md",
     "docs/from_dataset_to_training.md",
+    "docs/watching.md",
+    "docs/traces.md",
     "docs/profiling.md",
+    "docs/report.md",
     "docs/causes.md",
     "docs/recommending.md",
     "docs/placement.md",
+    "docs/tiers.md",
+    "docs/converting.md",
+    "docs/fields.md",
+    "docs/changing.md",
+    "docs/exporting.md",
+    "docs/serving.md",
+    "docs/caching.md",
+    "docs/ready.md",
+    "docs/selections.md",
+    "docs/mixtures.md",
+    "docs/estimate.md",
     "docs/troubleshooting.md",
     "docs/clouds/aws.md",
     "docs/clouds/google.md",
     "docs/clouds/azure.md",
 )
 COLUMNS: Final = 80
+_ROWS: Final = 50
+#: Lines of a live view that only some machines have.
+_OF_SOME_MACHINES: Final = ("memory", "accelerator")
 
 _SETTING: Final = re.compile(r"\w+=")
 _BLOCK: Final = re.compile(
@@ -81,14 +105,17 @@ def made(page: str) -> str:
 
 
 def comparable(text: str) -> str:
-    """Return a page without the figures of blocks that are measured."""
+    """Return a page without the figures of blocks that are measured, and without points in time."""
 
     def words(found: re.Match[str]) -> str:
+        if "live" in (found["how"] or ""):
+            first = dict.fromkeys(re.findall(r"^\$ .*|^[a-z]+(?= )", found["body"], re.MULTILINE))
+            return "\n".join(word for word in first if word not in _OF_SOME_MACHINES)
         if "measured" not in (found["how"] or ""):
             return found[0]
         return re.sub(r"[ \d.,:%<>-]+(?:[kMGT]?B(?:/s)?|[mu]?s|min)?(?![a-z])", " ", found[0])
 
-    return _BLOCK.sub(words, text)
+    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", _BLOCK.sub(words, text))
 
 
 def _shown(body: str, how: str | None) -> str:
@@ -97,7 +124,7 @@ def _shown(body: str, how: str | None) -> str:
     which = found[1] if (found := re.search(r"lines ([^,]+)", how or "")) else ""
     asked, parts = commands(body), []
     for number, command in enumerate(asked):
-        lines = run(command, expected if number == len(asked) - 1 else 0)
+        lines = live(command) if "live" in (how or "") else run(command, expected if number == len(asked) - 1 else 0)
         parts += [f"$ {command}", *kept(lines, which)]
     return body if how is None else "".join(f"{part}\n" for part in parts)
 
@@ -133,20 +160,53 @@ def run(command: str, expected: int = 0) -> list[str]:
     if words[0] == "tiering" and not re.search(r"[|&;<>$*`~#]", command):
         code, lines = warm.on_terminal(*words[1:], width=COLUMNS, environment=settings)
     else:
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(  # noqa: S602 - the commands of our own pages
             command,
             shell=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | {"PATH": programs, "COLUMNS": str(COLUMNS), "NO_COLOR": "1"},
+            env=_environment() | {"COLUMNS": str(COLUMNS)},
             check=False,
         )
         code, lines = done.returncode, done.stdout.splitlines()
     if code != expected:
         raise SystemExit(f"{command}: expected exit code {expected}, found {code}\n" + "\n".join(lines))
     return _without_place([line.rstrip() for line in lines])
+
+
+def live(command: str) -> list[str]:
+    """Run a command of a shell in a terminal; return the last picture that it drew there before it took it away."""
+    command = command.replace("\\\n", "")
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, COLUMNS, 0, 0))
+    running = subprocess.Popen(  # noqa: S602 - the commands of our own pages
+        command,
+        shell=True,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=_environment() | {"TERM": "xterm"},
+    )
+    os.close(theirs)
+    parts = []
+    with contextlib.suppress(OSError):  # the kernel's way to say that the last process has closed the terminal
+        while part := os.read(ours, 1 << 16):
+            parts.append(part)
+    os.close(ours)
+    running.wait()
+    text = b"".join(parts).decode().replace("\r\n", "\n")
+    drawn, ended, _ = text.rpartition("\x1b[?25h")  # the cursor, which was hidden while the picture stood
+    if not ended:
+        raise SystemExit(f"{command}: expected a picture, found\n{text}")
+    picture = re.sub(r"\x1b\[[0-9;]*m", "", drawn.rpartition("\x1b[2K")[2])
+    return [line.rstrip() for line in picture.rstrip().split("\n")]
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables for a shell: it finds the programs of this environment first, and nothing is coloured."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": programs, "NO_COLOR": "1"}
 
 
 def _without_place(lines: list[str]) -> list[str]:
@@ -188,8 +248,10 @@ def main(pages: list[str], say: Callable[[str], object] = sys.stdout.write) -> N
     for page in pages or PAGES:
         with empty_directory():
             text = made(page)
-        changed = text != (ROOT / page).read_text()
-        (ROOT / page).write_text(text)
+        before = (ROOT / page).read_text()
+        changed = text != before if pages else comparable(text) != comparable(before)
+        if changed:
+            (ROOT / page).write_text(text)
         say(f"{page}: {'written' if changed else 'as it was'}\n")
 
 

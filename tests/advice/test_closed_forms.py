@@ -1,4 +1,4 @@
-"""The closed forms of docs/recommending.md, "Several nodes": the model agrees with arithmetic that fits on one line."""
+"""The closed forms of docs/predicting.md, "Several nodes": the model agrees with arithmetic that fits on one line."""
 
 from __future__ import annotations
 

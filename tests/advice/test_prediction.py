@@ -121,7 +121,7 @@ def test_a_spread_has_the_mean_it_was_told(sizes, mean):
 
 @given(datasets, tiers, ways, plans, loadings, st.integers(2, 8))
 def test_more_nodes_or_threads_never_make_it_slower(data, tier, way, plan, how, times):
-    # The page caches of more nodes keep less of what each wants: docs/recommending.md, "Several nodes".
+    # The page caches of more nodes keep less of what each wants: docs/predicting.md, "Several nodes".
     plan = replace(plan, fill_once=True)
     before = predict(data, tier, *way, plan, loading=how).steady_epoch_s
     cores = how.cores and how.cores * times

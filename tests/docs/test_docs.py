@@ -1,11 +1,9 @@
-"""What the documentation shows is what happens: every command and every piece of code in it is run."""
+"""The readers of stores in the documentation work, and verbs, commands and links in it are those that there are."""
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
-import shlex
 import subprocess
 import sys
 
@@ -13,9 +11,7 @@ import pytest
 import typer
 
 import tiering
-from docs import shown
-from tests import warm
-from tests.conftest import FIXTURES, PROGRAM
+from tests.conftest import FIXTURES
 from tiering.cli.app import app
 
 ROOT = FIXTURES.parent
@@ -31,50 +27,6 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "fixtures").symlink_to(FIXTURES)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run_all(page: str) -> None:
-    asked = [command for block in blocks(page, "console") for command in shown.commands(block)]
-    assert asked, page
-    environment = os.environ | {"PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"}
-    for command in asked:
-        if command.startswith("tiering ") and not re.search(r"[|&;<>$*`~#]", command):
-            done = warm.run(*shlex.split(command)[1:])
-        else:
-            done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-
-
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(f"docs/{page}.md", marks=pytest.mark.slow)
-        for page in (
-            "tutorial",
-            "changing",
-            "converting",
-            "exporting",
-            "serving",
-            "ready",
-            "selections",
-            "mixtures",
-            "fields",
-            "traces",
-            "watching",
-            "report",
-            "tiers",
-        )
-    ],
-)
-def test_commands_and_code_run_as_shown(place, page):
-    run_all(page)
-    names = {"__name__": "shown"}
-    for code in blocks(page, "python"):
-        exec(compile(code, page, "exec"), names)
-
-
-def test_the_worked_example_runs(place):
-    run_all("docs/estimate.md")
 
 
 def test_plain_readers_reproduce_every_sample(place, photos):

@@ -10,19 +10,28 @@ import pytest
 
 from docs import recording, shown
 
-#: What a newcomer sees first, and the errors, are looked at in every run; these take longer.
-LONG = ("from_dataset_to_training", "profiling", "recommending", "placement")
+#: What a newcomer sees first, and the errors, are looked at in every run; the other pages take longer.
+SHORT = ("README", "causes", "estimate", "troubleshooting", "aws", "google", "azure")
 
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=pytest.mark.slow) if Path(page).stem in LONG else page for page in shown.PAGES],
+    [page if Path(page).stem in SHORT else pytest.param(page, marks=pytest.mark.slow) for page in shown.PAGES],
 )
 def test_the_output_on_a_page_is_what_its_blocks_print_now(page):
     before = shown.comparable((shown.ROOT / page).read_text()).splitlines()
     with shown.empty_directory():
         after = shown.comparable(shown.made(page)).splitlines()
     assert before == after, f"remake it: python -m docs.shown {page}\n" + "\n".join(difflib.unified_diff(before, after))
+
+
+def test_output_below_a_command_is_asked_for_and_never_typed():
+    docs = shown.ROOT / "docs"
+    block = re.compile(r"^(<!-- shown[^\n]*\n)?```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    for path in (shown.ROOT / "README.md", *docs.glob("*.md"), *docs.glob("clouds/*.md")):
+        for how, body in block.findall(path.read_text()):
+            typed = re.sub(r"^\$ (?:.*\\\n)*.*\n", "", body, flags=re.MULTILINE)
+            assert how or not typed, f"{path}: {typed}"
 
 
 def test_the_picture_of_the_readme_shows_what_its_commands_print_now():
@@ -40,6 +49,23 @@ def test_measured_figures_of_a_page_may_differ_and_words_may_not():
     page = "<!-- shown: measured -->\n```python\nshow()\n```\n\n```text\n{}\n```\n"
     assert shown.comparable(page.format("lmdb 1,204 images/s")) == shown.comparable(page.format("lmdb   983 images/s"))
     assert shown.comparable(page.format("lmdb 12 images/s")) != shown.comparable(page.format("zarr 12 images/s"))
+
+
+def test_a_live_view_is_compared_by_how_its_lines_begin_and_the_log_without_its_times():
+    page = "<!-- shown: live -->\n```console\n$ tiering watch 7\nread  {} MB\n{}\n{}\n```\n"
+    seen = shown.comparable(page.format(3, "71  python  20 %", "memory  3 GB"))
+    assert seen == shown.comparable(page.format(14, "8  python  1 %", "9  worker"))
+    assert seen != shown.comparable(page.format(3, "epoch  1", ""))
+    log = "<!-- shown -->\n```console\n$ tiering log x.lmdb\n1  2026-11-{}T04:12:08Z  convert  {}\n```\n"
+    assert shown.comparable(log.format(28, 600)) == shown.comparable(log.format(29, 600))
+    assert shown.comparable(log.format(28, 600)) != shown.comparable(log.format(28, 601))
+
+
+def test_the_last_picture_on_a_terminal_is_kept(tmp_path):
+    drawn = r"printf '\033[?25lfirst\n\r\033[1A\033[2K\033[1mlast\033[0m 2\nline\n\033[?25h\r\033[2Kdone\n'"
+    assert shown.live(drawn) == ["last 2", "line"]
+    with pytest.raises(SystemExit, match="expected a picture, found"):
+        shown.live("echo none")
 
 
 def test_lines_are_kept_by_number_and_by_first_word():

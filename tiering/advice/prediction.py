@@ -9,7 +9,7 @@ The loader reads ahead, so the stages of an epoch work at the same time and the 
     all cores       the whole processor time, spread over all cores
     training job    samples / samples_per_s
 
-docs/recommending.md has every formula with its units, and the measurements behind them.
+docs/predicting.md has every formula with its units, and the measurements behind them.
 """
 
 from __future__ import annotations
