@@ -31,5 +31,5 @@ def on_page_content(html: str, /, **_: Any) -> str:
     """Keep each option such as --short-side on one line: a browser would break it behind a hyphen."""
     parts = re.split(r"(<[^>]*>)", html)
     for at in range(0, len(parts), 2):  # text lies between tags
-        parts[at] = re.sub(r"(?<![\w-])--[a-z][\w-]*", r'<span class="option">\g<0></span>', parts[at])
+        parts[at] = re.sub(r"(?<![\w-])--?[a-z][\w-]*", r'<span class="option">\g<0></span>', parts[at])
     return "".join(parts)
