@@ -47,6 +47,24 @@ def test_a_recorded_training_loop_shows_its_five_shuffled_epochs():
     assert profile.coverage == 1.0
 
 
+@pytest.mark.parametrize(("size", "step"), [(5_000, 0), (3_000_000, 0), (4_096, 1 << 20)])
+def test_a_cache_need_not_be_larger_than_what_is_read(size, step):
+    """Small files, large ones, and small parts of a large one."""
+    rows = [
+        read(str(number if not step else 0), number * step, size, time=float(epoch * 300 + number))
+        for epoch in range(2)
+        for number in range(300)
+    ]
+    events = frame(*rows).with_columns(pl.col("path").cast(pl.UInt64).alias("file"))
+    profile = profile_events(iter([events]))
+    curve = profile.miss_ratio_curve
+    assert curve[-1].cache_bytes == pytest.approx(300 * size, rel=0.01)
+    assert curve[-1].lru == pytest.approx(0.5, abs=0.01)
+    half = min(curve, key=lambda point: abs(point.cache_bytes - 150 * size))
+    assert half.static == pytest.approx(1 - 0.5 * half.cache_bytes / (300 * size), abs=0.02)
+    assert sum(profile.working_set) == pytest.approx(2 * 300 * size, rel=0.05)
+
+
 def test_a_recorded_database_shows_that_it_writes():
     profile = profile_trace(TRACES / "sqlite_log.strace")
     assert profile.write_share > 0.5

@@ -172,7 +172,7 @@ def _misses(parts: Sequence[TracePart]) -> Chart | None:
     return _chart(
         "misses-of-both",
         "Miss ratio against cache size",
-        f"The blocks of 64 KiB that are read take {format_bytes(sizes[0])} in A, {format_bytes(sizes[1])} in B",
+        f"What is read takes {format_bytes(sizes[0])} in A, {format_bytes(sizes[1])} in B",
         data,
         x=axis("cache that fills once (B)", exponentformat="SI", rangemode="tozero"),
         y=axis("reads missed (%)", range=[0, 103]),

@@ -179,9 +179,8 @@ def _slow(found: Evidence, times: ProcessTimes) -> Iterator[tuple[str, float, st
 
 def _moving(trace: TraceProfile, times: ProcessTimes) -> Iterator[tuple[str, float, str]]:
     enough = next((point for point in trace.miss_ratio_curve if point.static <= _MISSES), None)
-    # The curve counts whole blocks, so a cache of just what was read needs less.
     fix = (
-        f"A cache of at most {format_bytes(enough.cache_bytes)} answers {format_percent(1 - enough.static)} of them."
+        f"A cache of {format_bytes(enough.cache_bytes)} answers {format_percent(1 - enough.static)} of them."
         if enough is not None
         else "Put the data on a faster tier, or a cache in front of it."
     )

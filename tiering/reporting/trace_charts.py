@@ -9,7 +9,7 @@ from tiering.reporting.figures import axis, bars_of, curve_of, escaped, figure_o
 from tiering.text import shown
 from tiering.trace.timeline import Timeline
 from tiering.trace.trace_profile import TraceProfile
-from tiering.units import counted, format_bytes, format_number, format_percent, format_rate, format_seconds
+from tiering.units import counted, format_bytes, format_percent, format_rate, format_seconds
 from tiering.workload.verdict import Verdict
 
 _LABELS = 12
@@ -231,17 +231,6 @@ def _shares(trace: TraceProfile, number: int) -> Chart:
     )
 
 
-def _coarse(trace: TraceProfile) -> str:
-    """Return a sentence if the blocks of the curve are larger than what was read of them."""
-    touched, whole = trace.unique_bytes_read, trace.miss_ratio_curve[-1].cache_bytes
-    if touched is None or touched > 0.8 * whole:
-        return ""
-    return (
-        f"The curve counts whole blocks of 64 KiB. Only {format_bytes(touched)} of their {format_bytes(whole)} were "
-        f"read, so a cache of just those bytes can be {format_number(whole / max(1, touched), 2)} times smaller."
-    )
-
-
 def _percent(hundredths: float) -> str:
     return format_percent(hundredths / 100, digits=3)
 
@@ -255,7 +244,7 @@ def _misses(trace: TraceProfile, number: int) -> Chart:
         "Miss ratio against cache size",
         f"A cache of {format_bytes(half.cache_bytes)} answers {format_percent(1 - half.static)} of the reads if it "
         f"fills once, and {format_percent(1 - half.lru)} as LRU",
-        _coarse(trace),
+        "",
         figure_of(
             [
                 curve_of(sizes, [100 * point.static for point in curve], "filled once", "c1", False),

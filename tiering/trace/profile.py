@@ -174,7 +174,8 @@ def profile_events(
     first_reads = min(totals["bytes_read"], history.first_reads() + nowhere)
     content = min(first_reads, history.new_content() + nowhere)
     read, rate = history.ranges_read(), history.rate
-    unique = min(content, round(length(read) / rate) + nowhere)
+    touched = round(length(read) / rate)
+    unique = min(content, touched + nowhere)
     reread = totals["bytes_read"] - first_reads
     moved_bytes = totals["bytes_read"] + totals["bytes_written"]
     unique_written = min(totals["bytes_written"], round(length(over_groups(written.merged())) / written.rate))
@@ -207,8 +208,8 @@ def profile_events(
         coverage=_coverage(read, rate, files, dataset_bytes),
         epochs_found=passes(references, span.begin),
         write_bursts=bursts.found(),
-        working_set=working_set(references),
-        miss_ratio_curve=miss_ratio_curve(references),
+        working_set=working_set(references, touched),
+        miss_ratio_curve=miss_ratio_curve(references, touched),
         sample_rate=references.rate,
         range_rate=rate,
         evidence=evidence.found(files),

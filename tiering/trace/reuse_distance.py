@@ -48,8 +48,11 @@ class Passes(BaseModel):
     boundaries: list[float] = Field(description="s from the beginning of the trace to those of passes 2, 3, ...")
 
 
-def miss_ratio_curve(references: References) -> list[CurvePoint]:
+def miss_ratio_curve(references: References, touched: int) -> list[CurvePoint]:
     """Return miss ratios for cache sizes from one block to all of them; empty if nothing was read.
+
+    touched: distinct B of all blocks that were read. A cache keeps these, not what else the blocks of small files, or
+    of sparsely read ones, would have room for; each block counts as the mean of all.
 
     LRU: stack distances (Mattson et al., 1970) of the sampled references, scaled by the rate as in SHARDS. Static: a
     cache that keeps the blocks that were read first. With n distinct blocks in the sample, the error of a ratio is
@@ -65,7 +68,7 @@ def miss_ratio_curve(references: References) -> list[CurvePoint]:
     _, first, counts = np.unique(references.block, return_index=True, return_counts=True)
     saved = np.cumsum((counts - 1)[np.argsort(first)])
     distinct = len(counts)
-    scale = BLOCK / references.rate
+    scale = _mean_block(references, distinct, touched) / references.rate
     sizes = np.unique(np.geomspace(1, distinct, _POINTS).round().astype(np.int64))
     ordered = np.sort(distances[again])
     return [
@@ -78,8 +81,11 @@ def miss_ratio_curve(references: References) -> list[CurvePoint]:
     ]
 
 
-def working_set(references: References) -> list[int]:
-    """Return the distinct bytes read in each of 32 equal parts of the time from the first to the last reference."""
+def working_set(references: References, touched: int) -> list[int]:
+    """Return the distinct bytes read in each of 32 equal parts of the time from the first to the last reference.
+
+    touched: as for miss_ratio_curve.
+    """
     if not len(references.time):
         return []
     begin, end = float(references.time.min()), float(references.time.max())
@@ -87,7 +93,13 @@ def working_set(references: References) -> list[int]:
     table = pl.DataFrame({"part": part, "block": references.block}).group_by("part").agg(pl.col("block").n_unique())
     counts = np.zeros(_WINDOWS, np.int64)
     counts[table["part"].to_numpy()] = table["block"].to_numpy()
-    return [round(int(count) * BLOCK / references.rate) for count in counts]
+    scale = _mean_block(references, len(np.unique(references.block)), touched) / references.rate
+    return [round(int(count) * scale) for count in counts]
+
+
+def _mean_block(references: References, distinct: int, touched: int) -> float:
+    """Return the B that were read of a block in the mean. distinct: blocks in the sample."""
+    return min(float(BLOCK), touched * references.rate / distinct)
 
 
 def passes(references: References, begin: float) -> Passes | None:
