@@ -26,6 +26,19 @@ def test_work_says_how_long_it_will_take():
     assert pace.figures(3_000, 60_000, 6_000_000) == "5 % of 60,000 samples, 6,000/s, 12 MB/s, 10 s left"
 
 
+def test_rates_make_room_for_the_time_that_is_left():
+    clock = Clock()
+    paces = [Pace("samples", clock) for _ in range(3)]
+    for pace in paces:
+        pace.figures(0, 60_000, 0)
+    clock.now = 0.5
+    assert [pace.figures(3_000, 60_000, 6_000_000, room) for pace, room in zip(paces, (50, 41, 40), strict=True)] == [
+        "5 % of 60,000 samples, 6,000/s, 12 MB/s, 10 s left",
+        "5 % of 60,000 samples, 6,000/s, 10 s left",
+        "5 % of 60,000 samples, 10 s left",
+    ]
+
+
 def test_a_count_of_what_nobody_knows_has_a_rate_and_no_end():
     clock = Clock()
     pace = Pace("images", clock)

@@ -6,41 +6,70 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tiering.cli.output import talk
-from tiering.progress import Progress
 from tiering.units import format_count, format_number, format_percent, format_rate
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 #: Columns for what is done, such as the name of a trace.
 _WORDS = 28
+#: Columns of the bar.
+_BAR = 12
 
 
 @contextmanager
-def progress(what: str, unit: str = "samples", *, show: bool | None = None) -> Iterator[Progress]:
+def progress(what: str, unit: str = "samples", *, show: bool | None = None) -> Iterator[Line]:
     """Show progress; nothing in a pipe unless asked for.
 
     what: the work. unit: what is counted. show: --progress or --no-progress; by default, whether stderr is a terminal.
     Yields a function for tiering.progress.
     """
-    from rich.progress import BarColumn, TextColumn
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    class Figures(ProgressColumn):
+        """Asks for the figures whenever the line is drawn, ten times a second."""
+
+        def render(self, task: Task) -> Text:
+            return Text(task.fields["figures"]())
 
     console = talk()
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=12),
-        TextColumn("{task.fields[figures]}", markup=False),
-    )
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=_BAR), Figures())
     disable = not (console.is_terminal if show is None else show)
-    words = what if len(what) <= _WORDS else f"{what[: _WORDS // 2 - 2]}...{what[1 - _WORDS // 2 :]}"
     with Bar(*columns, console=console, transient=True, disable=disable) as bar:
-        task = bar.add_task(words, total=None, figures="")
-        pace = Pace(unit, time.monotonic)
+        yield Line(bar, what if len(what) <= _WORDS else f"{what[: _WORDS // 2 - 2]}...{what[1 - _WORDS // 2 :]}", unit)
 
-        def advance(done: int, of: int, size: int) -> None:
-            bar.update(task, completed=done, total=max(of, done) or None, figures=pace.figures(done, of, size))
 
-        yield advance
+class Line:
+    """The line of some work: a callback for tiering.progress that counts listings, too."""
+
+    def __init__(self, bar: Bar, what: str, unit: str) -> None:
+        self._bar, self._what = bar, what
+        # Beside the words, the bar, and a space after each of the two.
+        self._room = bar.console.width - len(what) - _BAR - 2
+        self._pace = Pace(unit, time.monotonic)
+        self._task = bar.add_task(what, total=None, figures=str)
+
+    def __call__(self, done: int, of: int, size: int) -> None:
+        """Show what is done, all there is, and the bytes done."""
+        figures = self._pace.figures(done, of, size, self._room)
+        self._bar.update(self._task, completed=done, total=max(of, done) or None, figures=lambda: figures)
+
+    @contextmanager
+    def listing(self, listed: Callable[[], int], unit: str) -> Iterator[None]:
+        """Show how much is listed so far, as tiering.progress.CountsListing requires."""
+        pace = Pace(f"{unit} listed", time.monotonic)
+        pace.figures(0, 0, 0)
+        self._bar.update(self._task, description="listing", figures=lambda: pace.figures(listed(), 0, 0))
+        try:
+            yield
+        finally:
+            last = f"{format_count(listed())} {unit} listed"
+            self._bar.update(self._task, description=self._what, figures=lambda: last)
 
 
 class Pace:
@@ -52,8 +81,11 @@ class Pace:
         self._began: tuple[float, int, int] | None = None
         self._last = (0, 0)
 
-    def figures(self, done: int, of: int, size: int) -> str:
-        """Return what is done, its rates, and the time left: "45 % of 60,000 images, 5,100/s, 12 s left"."""
+    def figures(self, done: int, of: int, size: int, room: int = 1000) -> str:
+        """Return what is done, its rates, and the time left: "45 % of 60,000 images, 5,100/s, 12 s left".
+
+        room: characters there are. Rates are left out where all does not fit, that of bytes first.
+        """
         now = self._clock()
         before, known = self._last
         self._last = (done, of)
@@ -61,16 +93,18 @@ class Pace:
             self._began = (now, done, size)
         began, first, bytes_before = self._began
         whole = of > 0 and done <= of
-        parts = [f"{format_percent(done / of)} of {format_count(of)}" if whole else format_count(done)]
-        parts[0] += f" {self.unit}"
+        what = f"{format_percent(done / of)} of {format_count(of)}" if whole else format_count(done)
+        rates, left = list[str](), list[str]()
         if (elapsed := now - began) > 0 and done > first:
             rate = (done - first) / elapsed
-            parts.append(f"{format_number(rate)}/s")
+            rates.append(f"{format_number(rate)}/s")
             if size > bytes_before:
-                parts.append(format_rate((size - bytes_before) / elapsed))
+                rates.append(format_rate((size - bytes_before) / elapsed))
             if of > done:
-                parts.append(time_left((of - done) / rate))
-        return ", ".join(parts)
+                left.append(time_left((of - done) / rate))
+        while len(words := ", ".join([f"{what} {self.unit}", *rates, *left])) > room and rates:
+            rates.pop()
+        return words
 
 
 def time_left(seconds: float) -> str:

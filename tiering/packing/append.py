@@ -149,7 +149,7 @@ def grow(source: AnySource, store: str | os.PathLike[str], choose: Choose, optio
             only = options.images_only or manifest.source.images_only
             given = ClassNumbering(class_map(manifest), grows=True, by_number=False)
             unpacking = opened.unpacking_into(space.work / UNPACKED)
-            listing = list_again(unpacking, directory, given, manifest, images_only=only)
+            listing = list_again(unpacking, directory, given, manifest, images_only=only, progress=options.progress)
             listing = _with_splits_of(manifest, listing, directory)
             chosen = choose(listing, base, settings)
             growth = chosen or Growth(np.empty(0, np.int64), KeptSamples(base))

@@ -170,8 +170,9 @@ class _Conversion:
         source = self.source.unpacking_into(space.work / UNPACKED)
         shape = self.packing.pixels.raw_shape if self.packing.pixels else None
         listing = make_listing(
-            source, directory, self.given, images_only=self.images_only, raw_bytes=shape.nbytes if shape else None
-        )
+            source, directory, self.given,
+            images_only=self.images_only, raw_bytes=shape.nbytes if shape else None, progress=self.progress,
+        )  # fmt: skip
         settings = choose_settings(listing, self.packing, space.found.settings if space.found else None)
         outline = Manifest(
             kind=self.packing.kind, samples=0, image_bytes=0, layout=listing.layout,

@@ -21,6 +21,7 @@ from tiering.arrays import IndexArray, row_parts
 from tiering.errors import DatasetError
 from tiering.packing.label_columns import NumberedNames, number_class_files, number_labels, number_splits
 from tiering.packing.listed_fields import FieldRows, FieldsWriter, ListedField, state_of_fields
+from tiering.progress import Progress, listing_shown, no_progress
 from tiering.sources.account import Ledger
 from tiering.sources.fingerprint import Fingerprint
 from tiering.sources.labels.annotations import FolderLabels, folder_labels, report_lost_rows
@@ -145,6 +146,7 @@ def make_listing(
     images_only: bool | None,
     fields: Mapping[str, Field] = MappingProxyType({}),
     raw_bytes: int | None = None,
+    progress: Progress = no_progress,
 ) -> Listing:
     """List the samples of a source as columns in a new directory, and everything else in a file beside it.
 
@@ -152,6 +154,7 @@ def make_listing(
     images_only: as for Ledger.
     fields: of a store, by name. They decide the kinds of fields with the same name.
     raw_bytes: as for Ledger.
+    progress: shows how many files are listed, if it counts listings.
     Raises DatasetError if there is no image, if there are too many label names, or if labels are not classes.
     """
     where = without_secrets(source.url)
@@ -166,17 +169,19 @@ def make_listing(
         Location.of(lines).writing() as file,
     ):
         ledger = Ledger(file, images_only=images_only, arrays=True, raw_bytes=raw_bytes)
-        for batch in source.batches(ledger):
-            keys = batch["key"].to_list()
-            key, key_end = lay_end_to_end(keys)
-            taken = {name: batch[name].to_numpy() for name in ("size", "version", "file", "offset")}
-            numbered = {name: names[name].number(batch[name]) for name in names}
-            writer.append({**taken, **numbered, "key": key, "key_end": key_end})
-            of_fields.append(batch, ledger.fields)
-            fingerprint.update(keys, taken["size"])
-            state.update(keys, taken["size"], taken["version"])
-            if folders is not None:
-                folders.add(keys)
+        unit = "samples" if source.has_files else "files"
+        with listing_shown(progress, lambda: ledger.met, unit):
+            for batch in source.batches(ledger):
+                keys = batch["key"].to_list()
+                key, key_end = lay_end_to_end(keys)
+                taken = {name: batch[name].to_numpy() for name in ("size", "version", "file", "offset")}
+                numbered = {name: names[name].number(batch[name]) for name in names}
+                writer.append({**taken, **numbered, "key": key, "key_end": key_end})
+                of_fields.append(batch, ledger.fields)
+                fingerprint.update(keys, taken["size"])
+                state.update(keys, taken["size"], taken["version"])
+                if folders is not None:
+                    folders.add(keys)
         by_folder = None
         if folders is not None:
             rule = folders.rule()

@@ -132,7 +132,9 @@ def _repair(
         only = images_only_of(base.manifest.source)
         opened = open_again(source, base.manifest).unpacking_into(work / UNPACKED)
         given = ClassNumbering(class_map(base.manifest), grows=True)
-        listing = list_again(opened, space.scratch / "listing", given, base.manifest, images_only=only)
+        listing = list_again(
+            opened, space.scratch / "listing", given, base.manifest, images_only=only, progress=progress
+        )
         tasks = _tasks(listing, base, list(damaged), work)
         position = {shard.number: at for at, shard in enumerate(base.manifest.shards)}
         done = size = 0

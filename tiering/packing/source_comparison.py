@@ -43,16 +43,18 @@ _BATCH: Final = 256
 class Comparison:
     """Compares a store with its source as it is now.
 
-    scratch: a local directory for the listing of the source.
+    scratch: a local directory for the listing of the source. progress: as for make_listing.
     """
 
-    def __init__(self, store: Store, source: str | os.PathLike[str], scratch: Path) -> None:
+    def __init__(self, store: Store, source: str | os.PathLike[str], scratch: Path, progress: Progress) -> None:
         self._store = store
         # Numbered by the store's own classes, which may have come from elsewhere than this source.
         given = ClassNumbering(class_map(store.manifest), grows=True)
         only = images_only_of(store.manifest.source)
         opened = open_again(source, store.manifest).unpacking_into(Location.of(scratch / UNPACKED))
-        self._listing = list_again(opened, scratch / "listing", given, store.manifest, images_only=only)
+        self._listing = list_again(
+            opened, scratch / "listing", given, store.manifest, images_only=only, progress=progress
+        )
         #: Fields that the source has and the store does not.
         self.further_fields = [name for name in self._listing.field_names if name not in store.fields]
         self._others = store.manifest.source.others

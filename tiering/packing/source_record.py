@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from tiering.packing.listing import Listing, make_listing
+from tiering.progress import Progress
 from tiering.sources.labels.numbering import ClassNumbering
 from tiering.sources.source import AnySource, Source, TableSource, open_source
 from tiering.sources.tables.table import TableForm, is_readable
@@ -43,14 +44,23 @@ def open_again(location: AnySource, manifest: Manifest, fields: Mapping[str, str
 
 
 def list_again(
-    opened: Source, directory: Path, given: ClassNumbering, manifest: Manifest, *, images_only: bool | None
+    opened: Source,
+    directory: Path,
+    given: ClassNumbering,
+    manifest: Manifest,
+    *,
+    images_only: bool | None,
+    progress: Progress,
 ) -> Listing:
     """List a source for a finished store: its fields keep their kinds, and its raw arrays their shape.
 
     opened: as open_again returns it. Otherwise as make_listing.
     """
     held = {field.name: field for field in manifest.fields}
-    return make_listing(opened, directory, given, images_only=images_only, fields=held, raw_bytes=manifest.raw_bytes)
+    return make_listing(
+        opened, directory, given,
+        images_only=images_only, fields=held, raw_bytes=manifest.raw_bytes, progress=progress,
+    )  # fmt: skip
 
 
 def source_of(listing: Listing, *, images_only: bool, others: bool = False) -> SourceRecord:

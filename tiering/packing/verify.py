@@ -121,7 +121,7 @@ def verify(
         elsewhere = relabelled = alike = 0
         further: list[str] = []
         if source is not None and sound and not quick:
-            comparison = Comparison(opened, source, scratch)
+            comparison = Comparison(opened, source, scratch, progress)
             problems.add(comparison.differences(progress))
             account, elsewhere = comparison.account, comparison.elsewhere
             relabelled, alike = comparison.relabelled, comparison.alike

@@ -137,6 +137,8 @@ class Ledger:
         raw_bytes: int | None = None,
     ) -> None:
         self.left_out = LeftOut()
+        #: How many files a walk, or records a reader, has met so far. For progress alone, and read from another thread.
+        self.met = 0
         self.images_only, self.arrays, self.raw_bytes = images_only, arrays, raw_bytes
         #: The fields that the source has, by name.
         self.fields: dict[str, FoundField] = {}

@@ -97,6 +97,7 @@ def _images(path: str, number: int, ledger: Ledger, places: FieldPlaces, *, alon
             beside = _record(sample, prefix, number, ledger)
             apart.add(sample)
             for key, size, version, offset in sample.images:
+                ledger.met += 1
                 for place in places.attach(prefix + key, beside.get(key, [])):
                     ledger.leave_out(SIDECAR, place.key, place.size, "its name cannot be that of a field")
                 yield prefix + key, size, version, sample.label_of(key), split, number, offset

@@ -99,6 +99,7 @@ def _keyed(
             split = _split_of(_below(url, path))
             with unpacking(unpacked, number, version) as out:
                 for row, record in enumerate(format_.records(number, out)):
+                    ledger.met += 1
                     key = _key(prefixes[number], row, record, alone=len(files) == 1)
                     if record.image is None:
                         ledger.leave_out(NOT_AN_IMAGE if record.head else MISSING, key, reason=record.lacking)

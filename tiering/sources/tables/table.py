@@ -40,6 +40,9 @@ LIST_EXTENSIONS: Final = (".txt", ".lst", ".list")
 #: Extensions to try if a table has names without them, as columns called image_id often do; the common ones first.
 _CONTINUED: Final = ("jpg", "png", "jpeg", "JPG", "JPEG", "PNG", "tif", "tiff", "webp", "bmp")
 
+#: How many files are looked up before they are counted.
+_TOGETHER: Final = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class TableForm:
@@ -158,7 +161,7 @@ def _with_sizes(table: Table, base: str, ledger: Ledger) -> Iterator[pl.DataFram
             for field in fields:
                 ledger.add_field(field.found)
         keys = frame["key"].to_list()
-        about = _looked_up(keys, base, endings)
+        about = _looked_up(keys, base, endings, ledger)
         found = pl.DataFrame(about, schema={"size": pl.Int64, "version": pl.Int64}, orient="row")
         columns = {
             "key": pl.Series(keys, dtype=pl.String).cast(pl.Binary),
@@ -217,9 +220,17 @@ def _places_of(field: TableField, frame: pl.DataFrame, base: str, where: str) ->
     return {place_column(field.found.name, part): values for part, values in parts.items()}
 
 
-def _looked_up(keys: list[str], base: str, endings: list[str]) -> list[tuple[int, int]]:
-    """Return size and version of each file, and correct the names in place: see _turn_slashes and _continue_names."""
-    about = look_up_files(base, keys)
+def _looked_up(keys: list[str], base: str, endings: list[str], ledger: Ledger | None = None) -> list[tuple[int, int]]:
+    """Return size and version of each file, and correct the names in place: see _turn_slashes and _continue_names.
+
+    ledger: counts the files.
+    """
+    about: list[tuple[int, int]] = []
+    for begin in range(0, len(keys), _TOGETHER):
+        part = keys[begin : begin + _TOGETHER]
+        about += look_up_files(base, part)
+        if ledger is not None:
+            ledger.met += len(part)
     _turn_slashes(keys, about, base)
     _continue_names(keys, about, base, endings)
     return about

@@ -79,6 +79,7 @@ class LocalFolder:
             stretched = self._plain_files(part) if roles is None and walk.claim is None else None
             for begin, end, files in stretched or [(0, len(part), None)]:
                 if files is not None:
+                    walk.ledger.met += len(files)
                     yield files
                 else:
                     named = zip(part[begin:end], repeat(None)) if roles is None else roles
@@ -120,6 +121,7 @@ class LocalFolder:
                 file = name[0] != _DOT and stat.S_ISREG(about.st_mode)
             except OSError:
                 file = False
+            walk.ledger.met += file
             if file and role is None and walk.claim is None and is_image_name(name):
                 yield key, about.st_size, version_of(about)  # nearly all files; another generator would cost 0.3 us
             elif file:

@@ -126,12 +126,6 @@ def pages(system: Any, url: str, path: str) -> Iterator[list[Listed]]:
         yield sorted(_all_at_once(system, url, path))
 
 
-def list_directory(system: Any, url: str, path: str) -> pl.DataFrame:
-    """List a whole remote directory in LISTING_SCHEMA's columns, sorted by name."""
-    frames = [pl.DataFrame(page, schema=LISTING_SCHEMA, orient="row") for page in pages(system, url, path)]
-    return pl.concat(frames).sort("key")
-
-
 def _all_at_once(system: Any, url: str, path: str) -> Iterator[Listed]:
     with asking(url):
         listed = system.ls(path, detail=True)

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from tiering.images.formats import is_image_name, needs_a_look
+from tiering.sources.account import Ledger
 from tiering.sources.left_out import (
     MISSING,
     NOT_AN_IMAGE,
@@ -28,7 +29,7 @@ from tiering.sources.left_out import (
 )
 from tiering.sources.sidecars import Place
 from tiering.sources.trees.contents import ZARR_BYTES, is_zarr_metadata, look_at_head
-from tiering.sources.trees.remote import Listed, connect, first_bytes, list_directory, look_up, pages
+from tiering.sources.trees.remote import LISTING_SCHEMA, Listed, connect, first_bytes, look_up, pages
 from tiering.sources.trees.siblings import DESCRIPTIONS, Beside, Role, first_part, with_roles
 from tiering.sources.trees.walk import Row, Walk
 from tiering.storage.bucket import REQUESTS
@@ -111,7 +112,7 @@ class RemoteFolder:
         """
         prefix = self.key
         try:
-            listed = list_directory(self.system, self.url, self.path)
+            listed = self._listed(walk.ledger)
         except FileNotFoundError:
             walk.ledger.leave_out(MISSING, prefix, reason="it vanished during the walk")
             return
@@ -128,6 +129,14 @@ class RemoteFolder:
             places = _places(prefix, together) if walk.ledger.images_only is False else {}
             for entry in together:
                 yield from self._walked(walk, prefix, entry, places.get(entry.name, []))
+
+    def _listed(self, ledger: Ledger) -> pl.DataFrame:
+        """List the whole directory in LISTING_SCHEMA's columns, sorted by name, and count its files page by page."""
+        frames = []
+        for page in pages(self.system, self.url, self.path):
+            ledger.met += sum(not name.endswith(b"/") for name, *_ in page)
+            frames.append(pl.DataFrame(page, schema=LISTING_SCHEMA, orient="row"))
+        return pl.concat(frames).sort("key")
 
     def _walked(self, walk: Walk, prefix: bytes, entry: Entry, beside: list[Place]) -> Iterator[Row | RemoteFolder]:
         name, size, version, role, kind, reason = entry
