@@ -13,7 +13,7 @@ import tiering
 
 
 class Shown:
-    """A callback that counts listings, as the command line's does: it notes what it would show."""
+    """A callback that shows more than numbers, as the command line's does: it notes what it would show."""
 
     def __init__(self) -> None:
         self.listed: list[tuple[int, str]] = []
@@ -22,6 +22,9 @@ class Shown:
     def __call__(self, done: int, of: int, size: int) -> None:
         assert self.listed, "the listing comes first"
         self.calls += 1
+
+    def step(self, doing: str, unit: str) -> None:
+        raise AssertionError("packing is one step")
 
     @contextmanager
     def listing(self, listed: Callable[[], int], unit: str) -> Iterator[None]:

@@ -13,24 +13,34 @@ Progress = Callable[[int, int, int], None]
 
 
 @runtime_checkable
-class CountsListing(Protocol):
-    """A callback for Progress that also shows how far the listing of a source has come, as the command line's does.
-
-    Nothing is known yet of the work itself then, so a plain function is not called.
-    """
+class ProgressLine(Protocol):
+    """A callback for Progress that shows more than its numbers, as the line of the command line does."""
 
     def __call__(self, done: int, of: int, size: int) -> None:
         """Show progress of the work itself."""
         ...
 
     def listing(self, listed: Callable[[], int], unit: str) -> AbstractContextManager[None]:
-        """Show a listing for a block. listed: returns what is listed so far, in any thread. unit: what that counts."""
+        """Show the listing of a source for a block. Nothing is known yet of the work itself then.
+
+        listed: returns what is listed so far, in any thread. unit: what that counts.
+        """
+        ...
+
+    def step(self, doing: str, unit: str) -> None:
+        """Begin a step of the work. doing: what is done in it. unit: what is counted from now on."""
         ...
 
 
 def listing_shown(progress: Progress, listed: Callable[[], int], unit: str) -> AbstractContextManager[None]:
-    """Return the block in which a source is listed, for a callback that counts listings. As for CountsListing."""
-    return progress.listing(listed, unit) if isinstance(progress, CountsListing) else nullcontext()
+    """Return the block in which a source is listed, as for ProgressLine. A plain function is not called."""
+    return progress.listing(listed, unit) if isinstance(progress, ProgressLine) else nullcontext()
+
+
+def begin_step(progress: Progress, doing: str, unit: str) -> None:
+    """Begin a step of some work, as ProgressLine.step does. A plain function is not called."""
+    if isinstance(progress, ProgressLine):
+        progress.step(doing, unit)
 
 
 def no_progress(done: int, of: int, size: int) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiering.cli.choices import MOST_SEED
-from tiering.cli.output import JsonFlag, emit_json, note, out, status, table
+from tiering.cli.output import JsonFlag, emit_json, note, out, table
 from tiering.cli.panels import INPUT, OUTPUT, WORK
+from tiering.cli.progress import progress
 from tiering.cli.verbs import Verbs
 from tiering.units import counted, format_percent
 
@@ -66,8 +67,8 @@ def train(
     from tiering.workload.training.train import train_model
 
     own = _own(add)
-    with status("Training"):
-        made = train_model(seed, own=own)
+    with progress("training", "examples") as advance:
+        made = train_model(seed, own=own, progress=advance)
     save_model(made, output)
     note(f"Wrote {output}.")
     _show(made.figures)
@@ -97,8 +98,8 @@ def evaluate(
     from tiering.workload.training import train
 
     own = _own(add)
-    with status("Cross-validating"):
-        found = train.evaluate(seed, own=own)
+    with progress("testing", "examples") as advance:
+        found = train.evaluate(seed, own=own, progress=advance)
     if output is not None:
         write_model_page(found, output)
         note(f"Wrote {output}.")
@@ -129,7 +130,10 @@ def card(
 def _own(directories: list[Path] | None) -> list[Example]:
     from tiering.workload.training.own_traces import own_examples
 
-    examples = [example for directory in directories or () for example in own_examples(directory)]
+    if not directories:
+        return []
+    with progress("reading", "traces") as advance:
+        examples = [example for directory in directories for example in own_examples(directory, advance)]
     if examples:
         whole = sum(example.part == "whole" for example in examples)
         note(

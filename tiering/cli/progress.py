@@ -45,23 +45,29 @@ def progress(what: str, unit: str = "samples", *, show: bool | None = None) -> I
 
 
 class Line:
-    """The line of some work: a callback for tiering.progress that counts listings, too."""
+    """The line of some work: a ProgressLine of tiering.progress."""
 
     def __init__(self, bar: Bar, what: str, unit: str) -> None:
-        self._bar, self._what = bar, what
-        # Beside the words, the bar, and a space after each of the two.
-        self._room = bar.console.width - len(what) - _BAR - 2
-        self._pace = Pace(unit, time.monotonic)
-        self._task = bar.add_task(what, total=None, figures=str)
+        self._bar = bar
+        self._task = bar.add_task("", total=None, figures=str)
+        self.step(what, unit)
 
     def __call__(self, done: int, of: int, size: int) -> None:
         """Show what is done, all there is, and the bytes done."""
         figures = self._pace.figures(done, of, size, self._room)
         self._bar.update(self._task, completed=done, total=max(of, done) or None, figures=lambda: figures)
 
+    def step(self, doing: str, unit: str) -> None:
+        """Begin a step, as tiering.progress.ProgressLine requires."""
+        self._doing = doing
+        self._pace = Pace(unit, time.monotonic)
+        # Beside the words, the bar, and a space after each of the two.
+        self._room = self._bar.console.width - len(doing) - _BAR - 2
+        self._bar.update(self._task, description=doing, total=None, completed=0, figures=str)
+
     @contextmanager
     def listing(self, listed: Callable[[], int], unit: str) -> Iterator[None]:
-        """Show how much is listed so far, as tiering.progress.CountsListing requires."""
+        """Show how much is listed so far, as tiering.progress.ProgressLine requires."""
         pace = Pace(f"{unit} listed", time.monotonic)
         pace.figures(0, 0, 0)
         self._bar.update(self._task, description="listing", figures=lambda: pace.figures(listed(), 0, 0))
@@ -69,7 +75,7 @@ class Line:
             yield
         finally:
             last = f"{format_count(listed())} {unit} listed"
-            self._bar.update(self._task, description=self._what, figures=lambda: last)
+            self._bar.update(self._task, description=self._doing, figures=lambda: last)
 
 
 class Pace:

@@ -45,10 +45,13 @@ def test_even_a_small_corpus_beats_the_plain_rule_on_unfinished_runs():
     assert all(0 <= figures[name] <= 1 for name in names if not math.isnan(figures[name]))
 
 
-def test_what_gets_no_verdict_for_want_of_data_counts_as_none_in_evaluation(small):
+def test_what_gets_no_verdict_for_want_of_data_counts_as_none_in_evaluation_which_reports_its_progress(small):
     families = sorted({each.family for each in small})[::5]
     some = [_scaled_to(FLOOR / 2, each) for each in small if each.family in families]
-    assert evaluate_model(0, some)["answered"] == 0
+    calls = []
+    assert evaluate_model(0, some, progress=lambda *call: calls.append(call))["answered"] == 0
+    assert calls[: len(some) + 1] == [(number, len(some), 0) for number in range(len(some) + 1)]
+    assert (len(families), len(families), 0) in calls[len(some) + 1 :]
 
 
 def _scaled_to(size: float, example: Example) -> Example:

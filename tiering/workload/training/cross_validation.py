@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tiering.progress import Progress, begin_step, no_progress
 from tiering.workload.classifier import Model, tempered
 from tiering.workload.label import WORKLOADS
 from tiering.workload.thresholds import Thresholds, lowest_thresholds
@@ -63,6 +64,7 @@ def votes(
     variants: Variants | None = None,
     *,
     held_out: npt.NDArray[np.str_] | None = None,
+    progress: Progress = no_progress,
 ) -> dict[str, Probabilities]:
     """Let a forest without the family of each example vote on it.
 
@@ -71,19 +73,24 @@ def votes(
         fit: Trains a model.
         variants: Other forms of the vectors that the same forests vote on, by name.
         held_out: What is held out together, if not each family: names, (n,). Nothing votes on those without.
+        progress: Called with what was held out so far, all of that, and 0.
 
     Returns:
         The votes, float64 (n, len(WORKLOADS)), by the name of the variant; "" for the vectors themselves.
     """
     forms: Variants = {"": lambda vectors: vectors, **(variants or {})}
     found = {name: np.zeros((len(table.workloads), len(WORKLOADS))) for name in forms}
+    begin_step(progress, "testing", "families held out" if held_out is None else "kinds held out")
     if held_out is None:
         held_out = _apart(table)
-    for group in np.unique(held_out[held_out != ""]):
+    groups = np.unique(held_out[held_out != ""])
+    progress(0, len(groups), 0)
+    for number, group in enumerate(groups, 1):
         unknown = held_out == group
         forest = fit(table.only(~unknown)).estimator
         for name, form in forms.items():
             found[name][unknown] = forest.predict_proba(form(table.vectors[unknown]))
+        progress(number, len(groups), 0)
     return found
 
 

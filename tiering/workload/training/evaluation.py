@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tiering.progress import Progress, begin_step, no_progress
 from tiering.workload.classifier import Model
 from tiering.workload.features import FEATURE_NAMES, PROCESS_FEATURES
 from tiering.workload.label import WORKLOADS
@@ -71,34 +72,48 @@ class Evaluation:
     kinds: list[KindRow]
 
 
-def evaluated(table: Table, fit: Callable[[Table], Model], cast: dict[str, Probabilities] | None = None) -> Evaluation:
-    """Cross-validate. cast: the votes of the held-out forests on the vectors and on variants(), if they are known."""
-    known = votes(table, fit, variants()) if cast is None else cast
-    with_evidence, without = cross_judged(table, known[""]), cross_judged(table, known[""], known["none"])
-    hidden = {kind: cross_judged(table, known[""], known[kind]) for kind in PROCESS_FEATURES}
-    none_listed = cross_judged(table, known[""], known["all"])
+def evaluated(
+    table: Table,
+    fit: Callable[[Table], Model],
+    cast: dict[str, Probabilities] | None = None,
+    *,
+    progress: Progress = no_progress,
+) -> Evaluation:
+    """Cross-validate. cast: the votes of the held-out forests on the vectors and on variants(), if they are known.
+
+    progress: as for votes, and then called with the forms of the vectors that were judged, all of them, and 0.
+    """
+    known = votes(table, fit, variants(), progress=progress) if cast is None else cast
+    by_kind = _by_kind(table, fit, known[""], progress)
+    begin_step(progress, "judging", "forms of the traces")
+    progress(0, len(known), 0)
+    judged: dict[str, Judged] = {}
+    for form in known:
+        judged[form] = cross_judged(table, known[""], known[form])
+        progress(len(judged), len(known), 0)
+    with_evidence, without = judged[""], judged["none"]
     figures = _figures(table, with_evidence)
     figures |= {f"{WITHOUT}{name}": value for name, value in _figures(table, without).items() if "rule" not in name}
     for part in _in_order(table.parts):
         chosen = (table.parts == part) & ~table.real
         if chosen.any():
-            figures[f"unlisted_f1_{part}"] = _f1(table.workloads[chosen], none_listed.best[chosen])
-    figures |= _by_kind(table, fit, known[""])
+            figures[f"unlisted_f1_{part}"] = _f1(table.workloads[chosen], judged["all"].best[chosen])
+    figures |= by_kind
     return Evaluation(
         figures={name: round(float(value), 3) for name, value in figures.items()},
         reliability=_reliability(table, with_evidence),
         without=_reliability(table, without),
         families=_families(table, with_evidence),
-        kinds=[_kind(table, kind, without, with_evidence, hidden[kind]) for kind in PROCESS_FEATURES],
+        kinds=[_kind(table, kind, without, with_evidence, judged[kind]) for kind in PROCESS_FEATURES],
     )
 
 
-def _by_kind(table: Table, fit: Callable[[Table], Model], cast: Probabilities) -> dict[str, float]:
+def _by_kind(table: Table, fit: Callable[[Table], Model], cast: Probabilities, progress: Progress) -> dict[str, float]:
     """Judge recorded programs by a model without any program of their kind."""
     has_kind = table.kinds != ""
     if not has_kind.any():
         return {}
-    apart = np.where(has_kind[:, None], votes(table, fit, held_out=table.kinds)[""], cast)
+    apart = np.where(has_kind[:, None], votes(table, fit, held_out=table.kinds, progress=progress)[""], cast)
     return _recorded("kind", table, cross_judged(table, cast, apart), has_kind)
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 
 from tiering.errors import UsageError
+from tiering.progress import Progress, no_progress
 from tiering.trace.profile import profile_events, profile_trace
 from tiering.trace.program_files import is_noise
 from tiering.trace.readers import read_trace
@@ -22,7 +23,7 @@ from tiering.workload.label import WORKLOADS, Workload
 from tiering.workload.training.corpus import OWN, PARTS, Example
 
 
-def own_examples(directory: str | os.PathLike[str]) -> Iterator[Example]:
+def own_examples(directory: str | os.PathLike[str], progress: Progress = no_progress) -> Iterator[Example]:
     """Read labelled traces: of each the whole, and its first parts as in the corpus.
 
     The label is believed, even where the bytes in the trace say otherwise: a trace may show a part of a run.
@@ -30,6 +31,7 @@ def own_examples(directory: str | os.PathLike[str]) -> Iterator[Example]:
     Args:
         directory: Has a folder for one workload or several: re-read-heavy, write-heavy, read-once, mixed. Below are
             traces of any known format. Names that begin with a dot are left out.
+        progress: Called with the traces read, all of them, and 0.
 
     Yields:
         Examples, in the order of names.
@@ -42,14 +44,16 @@ def own_examples(directory: str | os.PathLike[str]) -> Iterator[Example]:
         >>> len(list(own_examples("traces")))  # doctest: +SKIP
         60
     """
-    root, found = Path(directory), 0
-    for workload, trace in _labelled(root):
-        found += 1
+    root = Path(directory)
+    labelled = list(_labelled(root))
+    progress(0, len(labelled), 0)
+    for number, (workload, trace) in enumerate(labelled, 1):
         inside = trace.relative_to(root / workload)
         name = inside.parts[0] if len(inside.parts) > 1 else inside.name.split(".")[0]
         for part, profile in _parts(trace):
             yield Example(f"{OWN}{name}", profile, part, workload)
-    if not found:
+        progress(number, len(labelled), 0)
+    if not labelled:
         raise _refused(root, "no trace")
 
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from tiering.progress import Progress, begin_step, no_progress
 from tiering.workload import classifier
 from tiering.workload.classifier import Model
 from tiering.workload.forest import trained
-from tiering.workload.training.corpus import Example, examples, recorded
+from tiering.workload.training.corpus import GENERATED, Example, examples, recorded
 from tiering.workload.training.cross_validation import calibrated, votes
 from tiering.workload.training.evaluation import Evaluation, evaluated, variants
 from tiering.workload.training.table import Table, columns, without_evidence
@@ -37,6 +39,7 @@ def train_model(
     *,
     own: Sequence[Example] = (),
     measure: bool = True,
+    progress: Progress = no_progress,
 ) -> Model:
     """Train a model on generated and recorded runs. The same seed, traces and versions give the same model.
 
@@ -45,28 +48,40 @@ def train_model(
         corpus: The examples; by default the generated corpus of that seed and the recorded runs.
         own: Further examples, such as `own_examples` of a directory.
         measure: Also cross-validate, for Model.figures, and choose the thresholds and the temperature by that.
+        progress: Called with the examples that were generated, all of them, and 0; then, if this
+            cross-validates, with the families that were held out, all of them, and 0, and so on.
 
     Returns:
         The model, for `classify` or `save_model`.
     """
-    return trained_and_evaluated(seed, corpus, own=own)[0] if measure else _fitted(_table(corpus, seed, own), seed)
+    if measure:
+        return trained_and_evaluated(seed, corpus, own=own, progress=progress)[0]
+    return _fitted(_table(corpus, seed, own, progress), seed)
 
 
 def trained_and_evaluated(
-    seed: int = 0, corpus: Sequence[Example] | None = None, *, own: Sequence[Example] = ()
+    seed: int = 0,
+    corpus: Sequence[Example] | None = None,
+    *,
+    own: Sequence[Example] = (),
+    progress: Progress = no_progress,
 ) -> tuple[Model, Evaluation]:
     """Train a model as train_model does, and return its evaluation, too. Takes a few minutes."""
-    table = _table(corpus, seed, own)
+    table = _table(corpus, seed, own, progress)
     fit = partial(_fitted, seed=seed)
-    cast = votes(table, fit, variants())
-    found = evaluated(table, fit, cast)
+    cast = votes(table, fit, variants(), progress=progress)
+    found = evaluated(table, fit, cast, progress=progress)
     suits = calibrated(table, cast[""])
     forest = fit(table)
     return Model(forest.estimator, forest.medians, suits.temperature, suits.thresholds, found.figures), found
 
 
 def evaluate_model(
-    seed: int = 0, corpus: Sequence[Example] | None = None, *, own: Sequence[Example] = ()
+    seed: int = 0,
+    corpus: Sequence[Example] | None = None,
+    *,
+    own: Sequence[Example] = (),
+    progress: Progress = no_progress,
 ) -> dict[str, float]:
     """Cross-validate: judge every example by a model that was trained without its family or program.
 
@@ -78,6 +93,7 @@ def evaluate_model(
         seed: Seed of the corpus and of the training.
         corpus: The examples; by default the generated corpus of that seed and the recorded runs.
         own: Further examples, such as `own_examples` of a directory.
+        progress: As for train_model.
 
     Returns:
         Figures by name, for each part ("whole", and the shares of the first epoch). On generated runs: f1_* is macro F1
@@ -90,16 +106,35 @@ def evaluate_model(
         the same traces without what they show of programs and names. unlisted_f1_* is macro F1 if the table of names
         lists no program and no library. kind_* are recorded_* where all programs of a kind are held out together.
     """
-    return evaluate(seed, corpus, own=own).figures
+    return evaluate(seed, corpus, own=own, progress=progress).figures
 
 
-def evaluate(seed: int = 0, corpus: Sequence[Example] | None = None, *, own: Sequence[Example] = ()) -> Evaluation:
+def evaluate(
+    seed: int = 0,
+    corpus: Sequence[Example] | None = None,
+    *,
+    own: Sequence[Example] = (),
+    progress: Progress = no_progress,
+) -> Evaluation:
     """Cross-validate as evaluate_model does, and return all results."""
-    return evaluated(_table(corpus, seed, own), partial(_fitted, seed=seed))
+    table = _table(corpus, seed, own, progress)
+    return evaluated(table, partial(_fitted, seed=seed), progress=progress)
 
 
-def _table(corpus: Sequence[Example] | None, seed: int, own: Sequence[Example]) -> Table:
-    return columns([*([*examples(seed), *recorded()] if corpus is None else corpus), *own])
+def _table(corpus: Sequence[Example] | None, seed: int, own: Sequence[Example], progress: Progress) -> Table:
+    """Put the examples into columns. The corpus of a seed is made meanwhile: generated runs, then recorded ones."""
+    real = [*recorded(), *own] if corpus is None else own
+    made: Iterable[Example] = examples(seed) if corpus is None else corpus
+    begin_step(progress, "generating", "examples")
+    return columns(_told(chain(made, real), (GENERATED if corpus is None else len(corpus)) + len(real), progress))
+
+
+def _told(every: Iterable[Example], of: int, progress: Progress) -> Iterator[Example]:
+    """Yield examples, and report each."""
+    progress(0, of, 0)
+    for number, each in enumerate(every, 1):
+        yield each
+        progress(number, of, 0)
 
 
 def _fitted(table: Table, seed: int) -> Model:

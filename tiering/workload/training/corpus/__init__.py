@@ -163,7 +163,14 @@ def whole_run(run: SyntheticRun, lead: pl.DataFrame | None = None) -> tuple[Trac
     return trace, label(read, trace.bytes_written, trace.bytes_reread + run.unseen_reread)
 
 
-def examples(seed: int = 0, *, runs: int = 15, parts: Sequence[float] = PARTS, scale: float = 0.5) -> Iterator[Example]:
+#: Runs of each family by default, and the examples that they make: each whole, and its first parts.
+_RUNS = 15
+GENERATED = len(FAMILIES) * _RUNS * (1 + len(PARTS))
+
+
+def examples(
+    seed: int = 0, *, runs: int = _RUNS, parts: Sequence[float] = PARTS, scale: float = 0.5
+) -> Iterator[Example]:
     """Generate the corpus: for each family, `runs` whole runs and the first parts of each.
 
     parts: shares of the first epoch, or of the whole run if it has no epochs. The same seed gives the same corpus. The
