@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from tiering.errors import MachineError, StoreError, UsageError
+from tiering.errors import MachineError, StoreError, UsageError, needs_package
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (UsageError("--epochs", expected="at least 1", found="0"), "--epochs: must be at least 1, not 0."),
-        (UsageError("--tier", expected="one of nvme, hdd", found="'x'"), "--tier: must be one of nvme, hdd, not 'x'."),
-        (UsageError("--quality", expected="1 to 100", found="101"), "--quality: must be 1 to 100, not 101."),
-        (UsageError("'12x'", expected="a size such as 784", found="'12x'"), "'12x' is not a size such as 784."),
-        (UsageError("--to", expected="lmdb or zarr", found="nothing"), "--to: needs lmdb or zarr."),
-        (UsageError("--quick", expected="it or --decode", found="both"), "--quick: takes it or --decode, not both."),
+        (UsageError("--epochs", rule="must be at least 1", found="0"), "--epochs: must be at least 1, not 0."),
+        (UsageError("--capacity nvme", rule="must be TIER=SIZE"), "--capacity nvme: must be TIER=SIZE."),
+        (UsageError("--to", rule="needs lmdb or zarr"), "--to: needs lmdb or zarr."),
+        (UsageError("'12x'", expected="a size such as 784"), "'12x' is not a size such as 784."),
         (
-            UsageError("--capacity nvme", expected="TIER=SIZE", found="'nvme'"),
-            "--capacity nvme: must be TIER=SIZE.",
+            MachineError("report", rule=needs_package("plotly", ModuleNotFoundError("No module named 'plotly'"))),
+            "report: needs plotly, which is not installed.",
         ),
         (
-            MachineError("report", expected="plotly", found="No module named 'plotly'"),
-            "report: needs plotly, which is not installed.",
+            MachineError("report", rule=needs_package("plotly", ImportError("libz.so: wrong ELF class"))),
+            "report: needs plotly, which cannot be imported (libz.so: wrong ELF class).",
         ),
         (
             StoreError("cats.lmdb", expected="4,096 samples", found="3,981", action="Copy it again."),
             "cats.lmdb: expected 4,096 samples, found 3,981. Copy it again.",
         ),
-        (StoreError("x.lmdb", expected="a store", found="no such directory"), "x.lmdb: no such directory."),
         (UsageError("x.lmdb", found="already exists"), "x.lmdb: already exists."),
     ],
 )
@@ -37,5 +36,10 @@ def test_an_error_says_what_one_would_say(error, said):
 
 
 def test_what_is_wrong_stays_in_parts():
-    error = UsageError("--epochs", expected="at least 1", found="0", action="Give more.")
-    assert (error.where, error.expected, error.found, error.action) == ("--epochs", "at least 1", "0", "Give more.")
+    error = UsageError("--epochs", rule="must be at least 1", found="0", action="Give more.")
+    sent = pickle.loads(pickle.dumps(error))
+    for each in (error, sent):
+        assert (each.where, each.rule, each.found, each.action) == ("--epochs", "must be at least 1", "0", "Give more.")
+    elsewhere = error.with_parts(where="--nodes")
+    assert str(elsewhere) == "--nodes: must be at least 1, not 0. Give more."
+    assert type(elsewhere) is UsageError

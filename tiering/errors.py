@@ -17,70 +17,67 @@ TieringError                (exit code 1 is not an error: `verify` found damage)
 from __future__ import annotations
 
 import errno
-import re
 import shlex
-from typing import ClassVar, Final
+from typing import ClassVar, Self, TypeVar
 
 from tiering.text import display, shown, without_secrets
 
-#: What is found where nothing was given, or more than one thing.
-_NOTHING: Final = ("none", "nothing", "neither")
-_TOO_MANY: Final = ("both", "all")
-#: Values that may be given, and a value that was.
-_LIMIT: Final = re.compile(
-    r"(above|at least|at most|from|one of|auto|letters|HxW|a share|a time)\b|\d\S*( \w+)? to |\w+( or \w+)+$"
-)
-_VALUE: Final = re.compile(r"-?[\d.]|'|nan|inf|\w+$")
+_Kind = TypeVar("_Kind", bound="TieringError")
 
 
 class TieringError(Exception):
     """Base of every error that tiering raises on purpose.
 
+    The message says what is wrong in one of four ways, and then what to do:
+
+    | given | message |
+    | --- | --- |
+    | `rule="must be at least 1", found="0"` | where: must be at least 1, not 0. |
+    | `rule="needs an index"` | where: needs an index. |
+    | `expected="4,096 samples", found="3,981"` | where: expected 4,096 samples, found 3,981. |
+    | `expected="a size"` | where is not a size. |
+    | `found="no such directory"` | where: no such directory. |
+
     Args:
         where: The file, line, shard or parameter that the error is about.
-        expected: What should have been there; "" if that is obvious.
-        found: What was there instead.
+        rule: What a value must be, or what is missing, as the rest of a sentence with `where`.
+        expected: The thing that should have been there.
+        found: What was there instead; without `rule` and `expected`, what is wrong as a sentence.
         action: What to do next, as a sentence.
 
-    All four may contain file names. The message is a single line without secrets or invisible characters
+    All of them may contain file names. The message is a single line without secrets or invisible characters
     (tiering.text).
     """
 
     exit_code: ClassVar[int] = 3
 
-    def __init__(self, where: str, *, expected: str = "", found: str, action: str = "") -> None:
-        where, expected, found, action = map(without_secrets, (where, expected, found, action))
-        self.where, self.expected, self.found, self.action = where, expected, found, action
+    def __init__(self, where: str, *, rule: str = "", expected: str = "", found: str = "", action: str = "") -> None:
+        self.where, self.rule, self.expected, self.found, self.action = map(
+            without_secrets, (where, rule, expected, found, action)
+        )
         super().__init__(shown(" ".join(part for part in (f"{self._problem()}.", action) if part)))
 
     def _problem(self) -> str:
-        """Return what is wrong, as one would say it: "expected X, found Y" where both are things."""
-        where, expected, found = self.where, self.expected, self.found
-        if expected and found == where:
-            return f"{where} is not {expected}"
-        return f"{where}: {self._said(where, expected, found)}"
+        if self.rule:
+            return f"{self.where}: {self.rule}{f', not {self.found}' if self.found else ''}"
+        if self.expected and not self.found:
+            return f"{self.where} is not {self.expected}"
+        return f"{self.where}: {f'expected {self.expected}, found ' if self.expected else ''}{self.found}"
 
-    def _said(self, where: str, expected: str, found: str) -> str:
-        if not expected or found.startswith("no such "):
-            return found
-        absent = found.lower().startswith("no module")
-        if absent or (self.exit_code == UsageError.exit_code and found in _NOTHING):
-            return f"needs {expected}{', which is not installed' * absent}"
-        if found in _TOO_MANY:
-            return f"takes {expected}, not {found}"
-        if where.startswith("--") and where.rpartition(" ")[2] == found.strip("'"):
-            return f"must be {expected}"
-        if _LIMIT.match(expected) and _VALUE.match(found):
-            return f"must be {expected}, not {found}"
-        return f"expected {expected}, found {found}"
+    def with_parts(self, **parts: str) -> Self:
+        """Return an error of the same kind with other parts, named as in __init__."""
+        return _rebuild(type(self), self._parts() | parts)
+
+    def _parts(self) -> dict[str, str]:
+        return {name: getattr(self, name) for name in ("where", "rule", "expected", "found", "action")}
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel between processes with all four parts."""
-        return _rebuild, (type(self), self.where, self.expected, self.found, self.action)
+        """Travel between processes with all parts."""
+        return _rebuild, (type(self), self._parts())
 
 
-def _rebuild(kind: type[TieringError], where: str, expected: str, found: str, action: str) -> TieringError:
-    return kind(where, expected=expected, found=found, action=action)
+def _rebuild(kind: type[_Kind], parts: dict[str, str]) -> _Kind:
+    return kind(**parts)
 
 
 class UsageError(TieringError):
@@ -131,6 +128,15 @@ class MachineError(TieringError):
     """The machine prevents it: the disk is full, a permission is missing, a server is down."""
 
     exit_code = 4
+
+
+def needs_package(package: str, error: ImportError) -> str:
+    """Return the rule for an error about a package that could not be imported, for whatever reason.
+
+    Example: `needs_package("plotly", error)` returns "needs plotly, which is not installed".
+    """
+    absent = isinstance(error, ModuleNotFoundError)
+    return f"needs {package}, which {'is not installed' if absent else f'cannot be imported ({error})'}"
 
 
 def command(*words: object) -> str:

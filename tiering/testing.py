@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tiering.errors import MachineError
+from tiering.errors import MachineError, needs_package
 from tiering.serve.loader import Loader
 from tiering.sources.source import SOURCE_SCHEMA, Source
 from tiering.store.protocol import Store
@@ -229,7 +229,7 @@ def _strategies() -> Any:
         return importlib.import_module("hypothesis.strategies")
     except ImportError as error:
         raise MachineError(
-            "tiering.testing", expected="Hypothesis, for its strategies", found=str(error),
+            "tiering.testing", rule=needs_package("Hypothesis", error),
             action="pip install 'tiering[testing]'",
         ) from error  # fmt: skip
 

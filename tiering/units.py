@@ -79,7 +79,7 @@ def parse_network_rate(text: str) -> int:
     expected = "a rate such as 100Gb/s (bits) or 12.5GB/s (bytes)"
     match = _BITS.fullmatch(text.strip()) or _BYTES.fullmatch(text.strip())
     if match is None:
-        raise UsageError(repr(text), expected=expected, found=repr(text))
+        raise UsageError(repr(text), expected=expected)
     rate = _parse(match[1], expected, rate=False, byte_suffix=False)
     return round(rate / 8) if match.re is _BITS else round(rate)
 
@@ -92,7 +92,7 @@ def parse_count(text: str) -> int:
     expected = "a whole number such as 5000, 20k or 100M"
     count = _parse(text, expected, rate=False, byte_suffix=False)
     if count.denominator != 1:
-        raise UsageError(repr(text), expected=expected, found=repr(text))
+        raise UsageError(repr(text), expected=expected)
     return count.numerator
 
 
@@ -102,7 +102,7 @@ def _parse(text: str, expected: str, *, rate: bool, byte_suffix: bool) -> Fracti
     number = f"{match[1] or ''}{match[2] or ''}" if match else ""
     wrong_suffix = match is not None and ((match[5] and not rate) or (match[4] and not byte_suffix))
     if match is None or number in {"", "."} or wrong_suffix:
-        raise UsageError(repr(text), expected=expected, found=repr(text))
+        raise UsageError(repr(text), expected=expected)
     digits = number.replace(",", "").replace("_", "")
     return Fraction(f"0{digits}0" if "." in digits else digits) * _FACTORS[(match[3] or "").lower()]
 
@@ -114,7 +114,7 @@ def parse_seconds(text: str) -> float:
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise UsageError(repr(text), expected="a duration such as 90s, 30min, 2h or 1.5d", found=repr(text))
+        raise UsageError(repr(text), expected="a duration such as 90s, 30min, 2h or 1.5d")
     return float(match[1]) * _SECONDS[match[2].lower()]
 
 

@@ -70,7 +70,7 @@ def test_room_is_bought_in_whole_steps_and_ends():
 
 @pytest.mark.parametrize("wrong", [(-1,), (1, 0), (1, float("inf")), (1, 1e9, -1)])
 def test_impossible_wishes_are_refused(wrong):
-    with pytest.raises(UsageError, match="expected"):
+    with pytest.raises(UsageError, match="must be"):
         sized(VOLUME, *wrong)
 
 

@@ -192,13 +192,13 @@ def test_a_name_must_match_one_job(data, tmp_path):
     ("words", "status", "message"),
     [
         ((), 2, "needs one of PID, --name PATTERN and -- COMMAND"),
-        ((1, "--name", "x"), 2, "found a job and --name"),
+        ((1, "--name", "x"), 2, "takes one of PID, --name PATTERN and -- COMMAND, not two"),
         ((1 << 22,), 2, f"process {1 << 22}: there is no such process"),
         ((os.getpid(), "--for", "0"), 2, "--for: must be a time above 0"),
         ((os.getpid(), "--for", "soon"), 2, "is not a duration such as 90s"),
         ((os.getpid(), "-o", "{tmp}/none/trace.parquet"), 2, "needs a directory to write to"),
         ((os.getpid(), "--dataset", "{tmp}/none"), 3, "{tmp}/none"),
-        (("--", "no-such-program"), 2, "expected a command, found 'no-such-program'"),
+        (("--", "no-such-program"), 2, "there is no command 'no-such-program'"),
     ],
 )
 def test_what_cannot_be_watched_is_one_clear_line(tmp_path, words, status, message):

@@ -297,4 +297,4 @@ def test_who_hangs_is_missed(many, tmp_path, scheduler, worker, who):
 def test_a_limit_that_is_none_is_a_usage_error(program, photos, tmp_path):
     done = convert(program, photos, tmp_path / "store", "tcp://127.0.0.1:9", TIERING_DASK_WAIT="soon")
     assert done.returncode == 2
-    assert "TIERING_DASK_WAIT: expected a duration" in done.stderr
+    assert "TIERING_DASK_WAIT: must be a duration" in done.stderr

@@ -471,13 +471,13 @@ def test_results_of_a_transform_are_joined_as_asked(small):
     ("make", "match"),
     [
         (lambda: tiering.Resize(224), "CenterCrop"),
-        (lambda: tiering.RandomResizedCrop(0), "size: expected pixels from 1"),
-        (lambda: tiering.RandomResizedCrop(224, scale=(0.5, 0.1)), "scale: expected two rising"),
-        (lambda: tiering.RandomResizedCrop(224, mean=MEAN), "mean: expected none"),
-        (lambda: tiering.RandomResizedCrop(224, dtype="float32", std=(1, 0, 1)), "std: expected numbers above 0"),
-        (lambda: tiering.CenterCrop(224, flip=1.5), "flip: expected a probability"),
+        (lambda: tiering.RandomResizedCrop(0), "size: must be pixels from 1"),
+        (lambda: tiering.RandomResizedCrop(224, scale=(0.5, 0.1)), "scale: must be two rising"),
+        (lambda: tiering.RandomResizedCrop(224, mean=MEAN), "mean: must be none"),
+        (lambda: tiering.RandomResizedCrop(224, dtype="float32", std=(1, 0, 1)), "std: must be numbers above 0"),
+        (lambda: tiering.CenterCrop(224, flip=1.5), "flip: must be a probability"),
         (lambda: tiering.CenterCrop(224, layout="CHW"), "layout: must be one of NCHW, NHWC"),
-        (lambda: tiering.CenterCrop(224, views=0), "views: expected an integer"),
+        (lambda: tiering.CenterCrop(224, views=0), "views: must be an integer"),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(make, match):
@@ -486,7 +486,7 @@ def test_values_out_of_range_are_refused_by_name(make, match):
 
 
 def test_a_mean_must_fit_the_channels_and_images_must_be_a_form(small):
-    with pytest.raises(UsageError, match="mean: expected 3 numbers"):
+    with pytest.raises(UsageError, match="mean: must be 3 numbers"):
         tiering.Loader(small, 4, images=tiering.CenterCrop(8, dtype="float32", mean=(0.5,)))
     for wrong in ("pictures", [], [CROP, "pixels"], 224):
         with pytest.raises(ValueError, match="images must be"):

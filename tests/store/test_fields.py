@@ -381,7 +381,7 @@ def test_texts_are_the_same_one_by_one_and_many_at_once(kind, tmp_path):
 def test_one_name_in_place_of_several_is_refused(store):
     with (
         tiering.open_store(store) as opened,
-        pytest.raises(UsageError, match=r"names in a list or tuple, found 'mask'"),
+        pytest.raises(UsageError, match=r"names in a list or tuple, not 'mask'"),
     ):
         tiering.Loader(opened, 16, fields="mask")
 

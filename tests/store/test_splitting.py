@@ -56,7 +56,7 @@ def test_parts_are_disjoint_everything_and_of_the_exact_sizes(store, wanted, see
     named = {f"part{number}": share for number, share in enumerate(wanted)}
     sizes = largest_remainder(300, [Fraction(repr(each)).limit_denominator(1000) for each in wanted])
     if 0 in sizes:
-        with pytest.raises(UsageError, match="at least one sample in every part"):
+        with pytest.raises(UsageError, match="no sample is left for part"):
             store.split(seed=seed, stratify=stratify, **named)
         return
     parts = store.split(seed=seed, stratify=stratify, **named)
@@ -126,16 +126,16 @@ def test_parts_of_a_seed_are_the_same_in_every_version(store):
 @pytest.mark.parametrize(
     ("options", "where", "message"),
     [
-        ({"train": 0.9}, "shares", "shares that add up to 1, found 0.9"),
+        ({"train": 0.9}, "shares", "must add up to 1, not 0.9"),
         ({}, "shares", "from 1 to 250 shares above 0"),
         ({"train": 1.5, "val": -0.5}, "shares", "shares above 0"),
         ({"train": "0.5", "val": 0.5}, "shares", "shares above 0"),
         ({"train": True}, "shares", "shares above 0"),
         ({"train": float("nan"), "val": 0.5}, "shares", "shares above 0"),
-        ({"train": 0.9999, "val": 0.0001}, "shares", "at least one sample in every part, found none in val"),
+        ({"train": 0.9999, "val": 0.0001}, "shares", "no sample is left for val"),
         ({"train": 0.5, "val": 0.5, "stratify": "colour"}, "stratify", "one of label, split, patient, ward, scarce"),
-        ({"train": 0.5, "val": 0.5, "stratify": "score"}, "stratify", "found score, of kind float"),
-        ({"train": 0.5, "val": 0.5, "group": "thumbnail"}, "group", "found thumbnail, of kind bytes"),
+        ({"train": 0.5, "val": 0.5, "stratify": "score"}, "stratify", "not score, of kind float"),
+        ({"train": 0.5, "val": 0.5, "group": "thumbnail"}, "group", "not thumbnail, of kind bytes"),
         (
             {"train": 0.5, "val": 0.5, "group": "scarce"},
             "group",

@@ -277,7 +277,7 @@ assert len(store.select(slice(3))) == 3
 try:
     store.select("size > 0")
 except tiering.errors.MachineError as error:
-    assert "where: expected Polars" in str(error) and "pip install polars" in str(error), error
+    assert "where: needs Polars, which" in str(error) and "pip install polars" in str(error), error
 else:
     raise AssertionError
 """

@@ -93,7 +93,7 @@ def find_accelerator(name: str) -> Accelerator:
         if wanted in (found.name, found.name.removeprefix(f"{_USUAL}-")):
             return found
     names = ", ".join(found.name for found in load_accelerators())
-    raise UsageError("accelerator", expected=f"one of {names}", found=repr(name))
+    raise UsageError("accelerator", rule=f"must be one of {names}", found=repr(name))
 
 
 def cheapest_node(device: str, cloud: str | None = None) -> Node | None:
@@ -129,11 +129,11 @@ def with_accelerators(job: Job, name: str, per_node: int = 1, cloud: str | None 
     """
     found = find_accelerator(name)
     if per_node < 1:
-        raise UsageError("accelerators_per_node", expected="at least 1", found=str(per_node))
+        raise UsageError("accelerators_per_node", rule="must be at least 1", found=str(per_node))
     if job.samples_per_s is not None and job.hour_usd is not None:
         raise UsageError(
             "accelerator",
-            expected="only one of `samples_per_s` and `hour_usd` beside it",
+            rule="takes only one of `samples_per_s` and `hour_usd` beside it",
             found="both",
         )
     node = cheapest_node(found.device, cloud)

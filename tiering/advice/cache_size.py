@@ -118,7 +118,7 @@ def cache_size(
         return sizes_for_training(data, below, above, store_format=store_format, samples_per_s=samples_per_s)
     if profile.traces:
         return sizes_for_trace(profile.traces[0].miss_ratio_curve, above)
-    raise UsageError("profile", expected="a dataset or a trace", found="neither")
+    raise UsageError("profile", rule="needs a dataset or a trace")
 
 
 def _origin(tiers: Sequence[Tier], name: str | None) -> Tier:
@@ -156,7 +156,7 @@ def sizes_for_training(
         UsageError: For a rate that is not above 0.
     """
     if samples_per_s is not None and not 0 < samples_per_s < float("inf"):
-        raise UsageError("samples_per_s", expected="above 0", found=format_number(samples_per_s, 6))
+        raise UsageError("samples_per_s", rule="must be above 0", found=format_number(samples_per_s, 6))
     least = 0.0 if samples_per_s is None else data.samples / samples_per_s
     epoch = partial(_epoch, data, origin, cache, store_format)
     enough = _enough(epoch, least)

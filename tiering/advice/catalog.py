@@ -72,7 +72,7 @@ def read_catalog(
     ]
     replace, own = given.get("replace", False), given.get("tier")
     if not isinstance(replace, bool):
-        wrong.append(CatalogError(f"{where}: replace", expected="true or false", found=repr(replace)))
+        wrong.append(CatalogError(f"{where}: replace", rule="must be true or false", found=repr(replace)))
     if not isinstance(own, dict) or not own:
         wrong.append(CatalogError(f"{where}: tier", found="there is no table [tier.NAME]"))
         return (), tuple(wrong)
@@ -95,7 +95,7 @@ def tier_named(tiers: Sequence[Tier], name: str, parameter: str) -> Tier:
     found = find_tier(tiers, name)
     if found is None:
         names = ", ".join(tier.name for tier in tiers) or "no tier"
-        raise UsageError(parameter, expected=f"one of {names}", found=repr(name))
+        raise UsageError(parameter, rule=f"must be one of {names}", found=repr(name))
     return found
 
 
@@ -120,24 +120,26 @@ class _Tables:
         model, without = table.pop("like", None), table.pop("without", [])
         if model is None:
             if without:
-                raise self.wrong(name, "without", "`like` beside it", "none")
+                raise self.wrong(name, "without", "needs `like` beside it")
             return {**self.base.get(name, {}), **table}
         names = sorted({*self.own, *self.models} - {name})
         if not isinstance(model, str) or model not in names:
-            raise self.wrong(name, "like", f"one of {', '.join(names)}", repr(model))
+            raise self.wrong(name, "like", f"must be one of {', '.join(names)}", repr(model))
         if model in below:
-            raise self.wrong(name, "like", "a tier with figures of its own", " like ".join((*below, name, model)))
+            raise self.wrong(
+                name, "like", "must be a tier with figures of its own", " like ".join((*below, name, model))
+            )
         if not isinstance(without, list) or not all(isinstance(key, str) for key in without):
-            raise self.wrong(name, "without", 'a list of keys such as ["endurance"]', repr(without))
+            raise self.wrong(name, "without", 'must be a list of keys such as ["endurance"]', repr(without))
         inherited = self.whole(model, (*below, name))
         if strange := sorted(set(without) - Tier.model_fields.keys()):
-            raise self.wrong(name, "without", "keys of a tier", ", ".join(map(repr, strange)))
+            raise self.wrong(name, "without", "must be keys of a tier", ", ".join(map(repr, strange)))
         kept = {key: value for key, value in inherited.items() if key not in without}
         return {**kept, "title": name, **table}
 
-    def wrong(self, name: str, key: str, expected: str, found: str) -> CatalogError:
+    def wrong(self, name: str, key: str, rule: str, found: str = "") -> CatalogError:
         """Return the error about a key of a table."""
-        return CatalogError(f"{self.where}: tier.{name}.{key}", expected=expected, found=found, action=_KEYS)
+        return CatalogError(f"{self.where}: tier.{name}.{key}", rule=rule, found=found, action=_KEYS)
 
 
 def _made(tables: _Tables) -> tuple[tuple[Tier, ...], tuple[CatalogError, ...]]:
@@ -179,7 +181,7 @@ def _preset(cloud: Cloud, shipped: Mapping[str, Mapping[str, Any]]) -> dict[str,
     folder = _FILES.joinpath("presets")
     clouds = sorted(each.name.removesuffix(".toml") for each in folder.iterdir() if each.name.endswith(".toml"))
     if cloud not in clouds:
-        raise UsageError("cloud", expected=f"one of {', '.join(clouds)}", found=repr(cloud))
+        raise UsageError("cloud", rule=f"must be one of {', '.join(clouds)}", found=repr(cloud))
     where = f"presets/{cloud}.toml"
     preset = _parsed(where, folder.joinpath(f"{cloud}.toml").read_bytes())
     tables = _Tables(where, {}, preset["tier"], shipped)

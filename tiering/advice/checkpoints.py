@@ -100,7 +100,7 @@ def checkpoint_plans(
     """
     for name, value in (("checkpoint_bytes", size), ("checkpoint_every", every_s), ("nodes", nodes), ("kept", kept)):
         if not 0 < value < math.inf:
-            raise UsageError(name, expected="above 0", found=format_number(value, 6))
+            raise UsageError(name, rule="must be above 0", found=format_number(value, 6))
     price = HOUR_USD if hour_usd is None else hour_usd
     hours = MONTH_SECONDS / 3600
 

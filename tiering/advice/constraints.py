@@ -48,12 +48,14 @@ class Limits:
             ("read_p99_s", self.read_p99_s),
         ):
             if value is not None and not 0 <= value < float("inf"):
-                raise UsageError(name, expected="at least 0", found=str(value))
+                raise UsageError(name, rule="must be at least 0", found=str(value))
         if self.gpu_utilisation is not None and not 0 < self.gpu_utilisation <= 1:
-            raise UsageError("gpu_utilisation", expected="a share above 0, 1 at most", found=f"{self.gpu_utilisation}")
+            raise UsageError(
+                "gpu_utilisation", rule="must be a share above 0, 1 at most", found=f"{self.gpu_utilisation}"
+            )
         for name, size in self.capacity.items():
             if size < 1:
-                raise UsageError(f"capacity {name}", expected="at least 1 byte", found=format_bytes(size))
+                raise UsageError(f"capacity {name}", rule="must be at least 1 byte", found=format_bytes(size))
 
 
 NO_LIMITS: Final = Limits()

@@ -62,7 +62,7 @@ class TrainingRun:
         for field in fields(self):
             value = getattr(self, field.name)
             if value < 1:
-                raise UsageError(field.name, expected="at least 1", found=f"{value:,}")
+                raise UsageError(field.name, rule="must be at least 1", found=f"{value:,}")
 
     @property
     def dataset_bytes(self) -> int:

@@ -85,10 +85,10 @@ class Job:
             for name in names:
                 value = getattr(self, name)
                 if value is not None and not least <= value < float("inf"):
-                    raise UsageError(name, expected=f"at least {least}", found=str(value))
+                    raise UsageError(name, rule=f"must be at least {least}", found=str(value))
         for name in ("samples_per_s", "checkpoint_every_s", "network"):
             if (rate := getattr(self, name)) is not None and not 0 < rate < float("inf"):
-                raise UsageError(name, expected="above 0", found=format_number(rate, 6))
+                raise UsageError(name, rule="must be above 0", found=format_number(rate, 6))
 
         if self.reencode and self.originals == "drop":
             raise UsageError(
@@ -97,7 +97,7 @@ class Job:
             )  # fmt: skip
         for name, words in (("reads_from", get_args(ReadsFrom)), ("originals", get_args(OriginalFiles))):
             if (word := getattr(self, name)) not in words:
-                raise UsageError(name, expected=f"one of {', '.join(words)}", found=str(word))
+                raise UsageError(name, rule=f"must be one of {', '.join(words)}", found=str(word))
 
     @property
     def threads_each(self) -> int:

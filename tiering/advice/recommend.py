@@ -237,8 +237,7 @@ def _check(profile: DatasetProfile, job: Job, limits: Limits) -> None:
     if limits.gpu_utilisation is not None and job.samples_per_s is None:
         raise UsageError(
             "gpu_utilisation",
-            expected="`samples_per_s` of the job as well",
-            found="none",
+            rule="needs `samples_per_s` of the job as well",
         )
 
 

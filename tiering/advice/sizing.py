@@ -48,10 +48,10 @@ def sized(tier: Tier, stored: float, wanted_bandwidth: float | None = None, want
         (8, 1000000000.0)
     """
     if not 0 <= stored < math.inf:
-        raise UsageError("stored", expected="bytes of at least 0", found=format_number(stored, 6))
+        raise UsageError("stored", rule="must be at least 0 bytes", found=format_number(stored, 6))
     for name, rate in (("wanted_bandwidth", wanted_bandwidth), ("wanted_iops", wanted_iops)):
         if rate is not None and not 0 < rate < math.inf:
-            raise UsageError(name, expected="a rate above 0", found=format_number(rate, 6))
+            raise UsageError(name, rule="must be a rate above 0", found=format_number(rate, 6))
     capacity = _capacity(tier, stored, wanted_bandwidth)
     changed: dict[str, object] = {}
     if tier.minimum_capacity or tier.capacity_step or tier.bandwidth_per_tib:

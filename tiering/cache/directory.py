@@ -76,7 +76,7 @@ class CacheDirectory:
         self, path: Path, size: int, *, force: bool = False, volatile: bool = False, shared: bool = False
     ) -> None:
         if not LEAST <= size <= _MOST:
-            raise UsageError("the cache's size", expected="1 MiB to 64 TiB", found=f"{size:,} bytes")
+            raise UsageError("the cache's size", rule="must be 1 MiB to 64 TiB", found=f"{size:,} bytes")
         self.path, self.size, self.volatile = path, size, volatile
         self._datasets = path / _DATASETS
         try:
@@ -99,7 +99,7 @@ class CacheDirectory:
         marker = read_marker(path)
         if marker is None:
             raise UsageError(
-                str(path), expected=f"a cache directory (it holds {MARKER})", found="none", action="Check `directory`."
+                str(path), rule=f"needs a cache directory (it holds {MARKER})", action="Check `directory`."
             )
         return cls(path, marker.size, force=True, volatile=volatile)
 

@@ -139,7 +139,7 @@ def _job(asked: JobOptions) -> Job:
     if asked.accelerator is not None:
         return with_accelerators(job, asked.accelerator, asked.accelerators_per_node or 1, asked.cloud)
     if asked.accelerators_per_node is not None:
-        raise UsageError("--accelerators-per-node", expected="--accelerator beside it", found="none")
+        raise UsageError("--accelerators-per-node", rule="needs --accelerator beside it")
     return job
 
 
@@ -152,14 +152,14 @@ def _interval(text: str) -> tuple[int, float | None]:
     try:
         return 1, parse_seconds(text)
     except UsageError as error:
-        expected = "epochs such as 10, or a time such as 30min"
-        raise UsageError(f"--checkpoint-every {text}", expected=expected, found=repr(text)) from error
+        rule = "must be epochs such as 10, or a time such as 30min"
+        raise UsageError(f"--checkpoint-every {text}", rule=rule) from error
 
 
 def _capacity(text: str) -> tuple[str, int]:
     name, equals, size = text.partition("=")
     if not (name and equals):
-        raise UsageError(f"--capacity {text}", expected="TIER=SIZE such as nvme=2TB", found=repr(text))
+        raise UsageError(f"--capacity {text}", rule="must be TIER=SIZE such as nvme=2TB")
     return name, parse_capacity(size)
 
 

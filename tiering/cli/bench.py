@@ -165,7 +165,7 @@ def bench(
             batch_size=batch_size,
         )
     elif tier is not None:
-        raise UsageError("--tier", expected="--emulate, --samples-per-second or --step beside it", found="none")
+        raise UsageError("--tier", rule="needs --emulate, --samples-per-second or --step beside it")
 
     crop = None if images is None else RandomResizedCrop(parse_size(images, "images"), flip=0.5)
     behind = (
@@ -177,7 +177,7 @@ def bench(
     with ExitStack() as around:
         if metrics_port is not None:
             if cache_size is None:
-                raise UsageError("--metrics-port", expected="--cache-size beside it", found="none")
+                raise UsageError("--metrics-port", rule="needs --cache-size beside it")
             from tiering.cache.metrics import serve_metrics
 
             port = around.enter_context(serve_metrics(view.stats, metrics_port, metrics_host))

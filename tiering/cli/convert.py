@@ -252,7 +252,7 @@ def convert(
     if to is None:
         if resume:
             check_unfinished(Location.of(store), dataset, overwrite=overwrite)
-        raise UsageError("--to", expected="lmdb or zarr", found="nothing", action="For example: --to lmdb")
+        raise UsageError("--to", rule="needs lmdb or zarr", action="For example: --to lmdb")
     if resume and restart:
         raise UsageError("--resume and --restart", found="only one of them can be given", action="Leave one out.")
     shape = None

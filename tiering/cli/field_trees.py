@@ -27,7 +27,7 @@ def patterns_of(given: list[str] | None) -> dict[str, str]:
         name, equals, pattern = each.partition("=")
         if not equals or name in found:
             raise UsageError(
-                "--field", expected="NAME=PATTERN, one for each field", found=each,
+                "--field", rule="must be NAME=PATTERN, one for each field", found=each,
                 action="For example: --field mask=masks/{stem}.png",
             )  # fmt: skip
         found[name] = pattern

@@ -158,7 +158,5 @@ def by_flag(verb: str, error: TieringError) -> TieringError:
     flags = {**EVERYWHERE, **FLAGS.get(verb, {})}
     first, space, rest = error.where.partition(" ")
     where = f"{flags.get(first, first)}{space}{rest}" if isinstance(error, UsageError) else error.where
-    parts = where, with_flags(verb, error.expected), with_flags(verb, error.action)
-    if parts == (error.where, error.expected, error.action):
-        return error
-    return type(error)(parts[0], expected=parts[1], found=error.found, action=parts[2])
+    parts = {name: with_flags(verb, getattr(error, name)) for name in ("rule", "expected", "action")} | {"where": where}
+    return error if all(getattr(error, name) == part for name, part in parts.items()) else error.with_parts(**parts)

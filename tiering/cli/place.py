@@ -240,8 +240,8 @@ def _capacities(given: Sequence[str]) -> Iterator[tuple[str, int | None]]:
     for word in given:
         name, equals, size = word.partition("=")
         if not name or (equals and not size) or name in seen:
-            found = "that tier twice" if name in seen else repr(word)
-            raise UsageError(f"--capacity {word}", expected="TIER or TIER=SIZE, each tier once", found=found)
+            found = "that tier twice" if name in seen else ""
+            raise UsageError(f"--capacity {word}", rule="must be TIER or TIER=SIZE, each tier once", found=found)
         seen.add(name)
         yield name, parse_capacity(size) if size else None
 
@@ -259,7 +259,7 @@ def _by_name(given: Sequence[str], flag: str, value: str) -> Iterator[tuple[str,
     for word in given:
         name, equals, said = word.rpartition("=")
         if not said or (equals and not name) or name in seen:
-            expected = f"{value} or NAME={value}, each once"
-            raise UsageError(f"{flag} {word}", expected=expected, found="that twice" if name in seen else repr(word))
+            rule = f"must be {value} or NAME={value}, each once"
+            raise UsageError(f"{flag} {word}", rule=rule, found="that twice" if name in seen else "")
         seen.add(name)
         yield name, said

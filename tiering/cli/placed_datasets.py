@@ -46,7 +46,7 @@ def survey_of(traces: Sequence[Path], root: Path | None, *, lenient: bool, colum
             )
         return read_survey(traces[0])
     if root is None:
-        raise UsageError("--by dataset", expected="--root DIR, or a survey in place of traces", found="neither")
+        raise UsageError("--by dataset", rule="needs --root DIR, or a survey in place of traces")
     with progress(f"surveying {root}", "files") as advance:
         return survey([root], traces=traces, lenient=lenient, columns=columns, progress=advance)
 

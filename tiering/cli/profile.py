@@ -123,8 +123,7 @@ def profile(
     if dataset is None and not traces:
         raise UsageError(
             "tiering profile",
-            expected="a dataset directory or a trace",
-            found="neither",
+            rule="needs a dataset directory or a trace",
             action="Type: tiering profile photos/",
         )
     asked = _sample(sample)
@@ -161,7 +160,7 @@ def _sample(text: str) -> Literal["auto", "all"] | int:
         return cast('Literal["auto", "all"]', text)
     if text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) >= 2:
         return int(text)
-    raise UsageError("--sample", expected="auto, all, or a number of files from 2", found=text, action="Try auto.")
+    raise UsageError("--sample", rule="must be auto, all, or a number of files from 2", found=text, action="Try auto.")
 
 
 def _profile_dataset(

@@ -112,7 +112,7 @@ def watch(
 
     seconds = None if duration is None else parse_seconds(duration)
     if seconds is not None and seconds <= 0:
-        raise UsageError("--for", expected="a time above 0", found=repr(duration))
+        raise UsageError("--for", rule="must be a time above 0", found=repr(duration))
     starts = isinstance(target, list)
     total = None if dataset is None else _bytes_of(dataset)
     tally = ProgressTally(from_start=starts, dataset_bytes=total)
@@ -155,8 +155,8 @@ def _target(job: list[str] | None, name: str | None) -> int | str | list[str]:
         return int(job[0]) if len(job) == 1 and job[0].isascii() and job[0].isdecimal() else job
     raise UsageError(
         "tiering watch",
-        expected="one of PID, --name PATTERN and -- COMMAND",
-        found="nothing" if name is None else "a job and --name",
+        rule=f"{'needs' if name is None else 'takes'} one of PID, --name PATTERN and -- COMMAND",
+        found="" if name is None else "two",
         action="For example: tiering watch --name train.py",
     )
 

@@ -121,7 +121,9 @@ class Crop(ABC):
     def check(self, name: str, fits: bool, expected: str) -> None:
         """Raise UsageError for a setting that does not fit."""
         if not fits:
-            raise UsageError(f"{type(self).__name__}: {name}", expected=expected, found=repr(getattr(self, name)))
+            raise UsageError(
+                f"{type(self).__name__}: {name}", rule=f"must be {expected}", found=repr(getattr(self, name))
+            )
 
     def freeze_sides(self, name: str) -> None:
         """Replace a size by (height, width), after checking it. One number is the side of a square."""

@@ -199,7 +199,8 @@ class PadCrop(Crop):
         spare = np.array([width + 2 * self.padding - columns, height + 2 * self.padding - rows])
         if spare.min() < 0:
             raise DatasetError(
-                "image", expected=f"at least {rows - 2 * self.padding} x {columns - 2 * self.padding} pixels to crop",
+                "image",
+                rule=f"must be at least {rows - 2 * self.padding} x {columns - 2 * self.padding} pixels to crop",
                 found=f"{height} x {width} (height x width)", action="Give PadCrop more `padding`, or a smaller size.",
             )  # fmt: skip
         found = np.empty((len(numbers), 8), np.int32)

@@ -38,14 +38,14 @@ class Reencoded:
 
     def __post_init__(self) -> None:
         if self.max_side is not None and self.short_side is not None:
-            raise UsageError("max_side", expected="one limit, this or `short_side`", found="both")
+            raise UsageError("max_side", rule="takes one limit, this or `short_side`", found="both")
         for name, limit in (("max_side", self.max_side), ("short_side", self.short_side)):
             if limit is not None and not 1 <= limit <= _LARGEST_SIDE:
-                raise UsageError(name, expected=f"1 to {_LARGEST_SIDE:,} pixels", found=f"{limit:,}")
+                raise UsageError(name, rule=f"must be 1 to {_LARGEST_SIDE:,} pixels", found=f"{limit:,}")
         if not 1 <= self.quality <= 100:
-            raise UsageError("quality", expected="1 to 100", found=f"{self.quality}")
+            raise UsageError("quality", rule="must be 1 to 100", found=f"{self.quality}")
         if self.format not in get_args(EncodedFormat):
-            raise UsageError("format", expected=" or ".join(get_args(EncodedFormat)), found=repr(self.format))
+            raise UsageError("format", rule=f"must be {' or '.join(get_args(EncodedFormat))}", found=repr(self.format))
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height of an image after it is shrunk, in pixels; those given if it is small enough.

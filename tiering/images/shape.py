@@ -73,7 +73,7 @@ def parse_size(text: str, name: str = "resize") -> tuple[int, int]:
             return height, width
     raise UsageError(
         name,
-        expected=f"HxW, height and width in pixels from 1 to {_LONGEST_SIDE:,}",
+        rule=f"must be HxW, height and width in pixels from 1 to {_LONGEST_SIDE:,}",
         found=repr(text),
         action="For example 224x224.",
     )

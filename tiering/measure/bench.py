@@ -101,7 +101,7 @@ def bench(
         6.1
     """
     if epochs < 2:
-        raise UsageError("epochs", expected="at least 2 epochs: a first and a later one", found=str(epochs))
+        raise UsageError("epochs", rule="must be at least 2 epochs: a first and a later one", found=str(epochs))
     found, forms = [], []
     measured: dict[tuple[int, int], Costs] = {}
     for each in stores:

@@ -83,7 +83,7 @@ def calibrate(
     """
     if not images:
         raise UsageError(
-            "images", expected="files on this machine", found="none",
+            "images", rule="needs files on this machine",
             action="Download or unpack some of the dataset's images, and calibrate with those.",
         )  # fmt: skip
     with temporary_directory(scratch) as work:

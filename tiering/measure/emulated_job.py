@@ -91,8 +91,8 @@ def emulated_job(
     if len(given) != 1:
         raise UsageError(
             given[0] if given else "accelerator",
-            expected="one of `accelerator`, `samples_per_s` and `step_s`",
-            found=("none", "", "both", "all")[len(given)],
+            rule=f"{'takes' if given else 'needs'} one of `accelerator`, `samples_per_s` and `step_s`",
+            found=("", "", "both", "all")[len(given)],
         )
     if accelerator is not None:
         found = find_accelerator(accelerator)
@@ -108,7 +108,7 @@ def emulated_job(
 
 def _require_above_zero(name: str, value: float) -> None:
     if not 0 < value < math.inf:
-        raise UsageError(name, expected="above 0", found=format_number(value, 6))
+        raise UsageError(name, rule="must be above 0", found=format_number(value, 6))
 
 
 class EmulatedEpoch:

@@ -107,7 +107,7 @@ def check_unfinished(output: Location, source: str, *, overwrite: bool) -> None:
         )  # fmt: skip
     if not (partial_of(output) / WORK / RECORD).exists():
         raise UsageError(
-            str(output), expected="an unfinished conversion to continue", found="none",
+            str(output), rule="needs an unfinished conversion to continue",
             action='Leave out `resume="only"` to begin one.',
         )  # fmt: skip
 

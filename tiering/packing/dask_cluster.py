@@ -18,7 +18,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from tiering.errors import MachineError, TieringError, UsageError
+from tiering.errors import MachineError, TieringError, UsageError, needs_package
 from tiering.packing.dask_workers import ASK, dotted, fault, our_version
 from tiering.system.machine import usable_cores
 from tiering.units import format_seconds, parse_seconds
@@ -197,7 +197,7 @@ def _limit() -> float:
     try:
         return parse_seconds(given) if given else _WAIT
     except UsageError as error:
-        raise UsageError(WAIT_VARIABLE, expected=error.expected, found=error.found) from error
+        raise UsageError(WAIT_VARIABLE, rule=f"must be {error.expected}", found=repr(given)) from error
 
 
 def _kill(cluster: Any) -> None:
@@ -266,6 +266,6 @@ def _dask(address: str) -> Any:
         import distributed  # noqa: PLC0415 - an optional dependency
     except ImportError as error:
         raise UsageError(
-            f"workers {address}", expected="Dask", found=str(error), action="pip install 'tiering[dask]'"
+            f"workers {address}", rule=needs_package("Dask", error), action="pip install 'tiering[dask]'"
         ) from error
     return distributed

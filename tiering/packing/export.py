@@ -84,7 +84,7 @@ def export(
         25
     """
     if to not in _FORMS:
-        raise UsageError("to", expected=f"one of {', '.join(_FORMS)}", found=str(to))
+        raise UsageError("to", rule=f"must be one of {', '.join(_FORMS)}", found=str(to))
     opened = open_store(store) if isinstance(store, str | os.PathLike) else store
     form = _FORMS[to](opened)
     manifest = encode_manifest(unselected(opened).manifest)

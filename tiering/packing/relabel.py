@@ -122,7 +122,8 @@ def relabel(
         splits = [*manifest.splits, *(name for name in found.split.names.names if name not in set(manifest.splits))]
         if len(splits) > np.iinfo(np.int8).max:
             raise DatasetError(
-                f"{found.where}, splits", expected=f"at most {np.iinfo(np.int8).max} different names, with the store's",
+                f"{found.where}, splits",
+                rule=f"must be at most {np.iinfo(np.int8).max} different names, with the store's",
                 found=f"{len(splits):,}",
             )  # fmt: skip
         label = found.label.values([numbers[name] for name in names], base.index.label)

@@ -106,7 +106,7 @@ def remove(
         1
     """
     if keys is None and where is None and not purge:
-        raise UsageError("keys", expected="the keys of the samples to remove, or `where`", found="none")
+        raise UsageError("keys", rule="needs the keys of the samples to remove, or `where`")
     with changing(Location.of(store), purges=purge) as change:
         base = change.base
         given = () if keys is None else read_keys(keys)

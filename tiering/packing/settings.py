@@ -78,9 +78,9 @@ class Pixels:
 
     def __post_init__(self) -> None:
         if self.channels is not None and not 1 <= self.channels <= _MOST_CHANNELS:
-            raise UsageError("channels", expected=f"1 to {_MOST_CHANNELS:,}", found=f"{self.channels:,}")
+            raise UsageError("channels", rule=f"must be 1 to {_MOST_CHANNELS:,}", found=f"{self.channels:,}")
         if self.dtype is not None and self.dtype not in get_args(PixelType):
-            raise UsageError("dtype", expected=" or ".join(get_args(PixelType)), found=repr(self.dtype))
+            raise UsageError("dtype", rule=f"must be {' or '.join(get_args(PixelType))}", found=repr(self.dtype))
         if (self.height is None) != (self.width is None):
             raise UsageError("pixels", found="only one of height and width is given")
 
@@ -146,7 +146,7 @@ def _check(listing: Listing, packing: PackingOptions) -> None:
     """Raise UsageError for parameters that contradict each other."""
     limit = packing.shards.bytes
     if limit is not None and not 1 <= limit <= MOST_COUNT:
-        raise UsageError("shards.bytes", expected="1 B to 9 PB", found=format_bytes(limit))
+        raise UsageError("shards.bytes", rule="must be 1 B to 9 PB", found=format_bytes(limit))
     if packing.kind == "lmdb":
         if packing.pixels:
             raise UsageError("to", expected="Zarr for pixels", found="LMDB", action='Use `to="zarr"`.')
@@ -160,7 +160,7 @@ def _check(listing: Listing, packing: PackingOptions) -> None:
             action="Store them as pixels in Zarr: `Pixels`.",
         )  # fmt: skip
     if packing.pixels is not None and packing.encode is not None:
-        raise UsageError("encode", expected="re-encoded images or pixels", found="both", action="Leave one out.")
+        raise UsageError("encode", rule="takes re-encoded images or pixels", found="both", action="Leave one out.")
 
 
 def _extent(listing: Listing, pixels: StoredPixels | None, encoding: StoredEncoding | None) -> tuple[int, int]:

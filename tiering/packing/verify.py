@@ -69,7 +69,7 @@ def verify(
     """
     if quick and decode:
         raise UsageError(
-            "decode", expected="either `decode`, which reads every image, or `quick`, which reads none", found="both"
+            "decode", rule="takes either `decode`, which reads every image, or `quick`, which reads none", found="both"
         )
     if isinstance(store, Selection):
         if quick or source is not None:

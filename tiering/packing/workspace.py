@@ -121,7 +121,7 @@ class Workspace:
             found = self.receipt(number, digest)
             if found is None:
                 raise UsageError(
-                    f"{self.target}: shard {number}", expected="a receipt, written by a worker", found="none",
+                    f"{self.target}: shard {number}", rule="needs a receipt, written by a worker",
                     action="Do all workers see the same file system? Workers elsewhere need a shared one, or a URL.",
                 )  # fmt: skip
             yield found

@@ -18,11 +18,11 @@ def capacities_of(tiers: Sequence[Tier], capacities: Mapping[str, int | None]) -
     """Return the tiers of a plan and the bytes on each. Raises UsageError for unknown ones."""
     lasting = [tier for tier in tiers if tier.is_lasting]
     if not capacities:
-        raise UsageError("capacities", expected="at least one tier", found="none", action="Name tiers in `capacities`.")
+        raise UsageError("capacities", rule="needs at least one tier", action="Name tiers in `capacities`.")
     chosen = [tier_named(lasting, name, "capacities") for name in capacities]
     for name, size in capacities.items():
         if size is not None and size < 1:
-            raise UsageError(f"capacities {name}", expected="at least 1 byte", found=f"{size:,}")
+            raise UsageError(f"capacities {name}", rule="must be at least 1 byte", found=f"{size:,}")
     return chosen, [capacities[tier.name] or tier.capacity for tier in chosen]
 
 
@@ -36,7 +36,7 @@ def limits_of(sizes: Sequence[int | None], most_busy: float) -> Floats:
 def check_most_busy(most_busy: float) -> None:
     """Raise UsageError for an impossible share of a tier's time."""
     if not 0 < most_busy <= 1:
-        raise UsageError("most_busy", expected="a share above 0 and up to 1", found=format_number(most_busy, 6))
+        raise UsageError("most_busy", rule="must be a share above 0 and up to 1", found=format_number(most_busy, 6))
 
 
 def shortage_error(problem: Problem, tiers: Sequence[Tier]) -> UsageError:

@@ -38,9 +38,9 @@ def fair_shares(demands: Sequence[float], limit: float) -> tuple[float, ...]:
     """
     asked = np.asarray(demands, np.float64)
     if not (np.isfinite(asked) & (asked >= 0)).all():
-        raise UsageError("demands", expected="finite numbers of at least 0", found=str(list(demands)))
+        raise UsageError("demands", rule="must be finite numbers of at least 0", found=str(list(demands)))
     if not limit >= 0:
-        raise UsageError("limit", expected="at least 0", found=format_number(limit, 6))
+        raise UsageError("limit", rule="must be at least 0", found=format_number(limit, 6))
     shares = np.zeros(len(asked))
     left = float(limit)
     order = np.argsort(asked, kind="stable")

@@ -61,7 +61,7 @@ class Month:
         )
         for name, value, least in limits:
             if not least <= value < float("inf"):
-                raise UsageError(name, expected=f"at least {least}", found=format_number(value, 6))
+                raise UsageError(name, rule=f"must be at least {least}", found=format_number(value, 6))
 
     def terms(self, duration: float, processes: float = 1.0) -> Terms:
         """Return the terms for a trace.

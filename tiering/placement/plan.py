@@ -164,7 +164,7 @@ def place(
     terms = month.terms(heat.duration, heat.processes)
     check_most_busy(most_busy)
     if heat.files.is_empty():
-        raise UsageError("placement", expected="files to place", found="none")
+        raise UsageError("placement", rule="needs files to place")
     home = None if current is None else tier_named(catalog, current, "current")
     notes = [*price_notes(chosen, home)]
     # As they would be bought: as large as was said, or as all files.

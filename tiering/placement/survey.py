@@ -115,7 +115,7 @@ def survey(
         'class folders'
     """
     if not roots:
-        raise UsageError("roots", expected="at least one directory", found="none")
+        raise UsageError("roots", rule="needs at least one directory")
     began, mounts = int(time.time()), mounted()
     real, doubled = _real(roots)
     below = [each for each in mounts if any(_is_below(each.point, root) for root in real)]
@@ -151,10 +151,11 @@ def _real(roots: Sequence[str | os.PathLike[str]]) -> tuple[list[str], list[str]
     real = []
     for root in roots:
         if "://" in os.fspath(root):
-            raise UsageError("roots", expected="directories of this machine", found=display(root))
+            raise UsageError("roots", rule="must be directories of this machine", found=display(root))
         if not Path(root).is_dir():
-            found = "a file" if Path(root).exists() else "no such directory"
-            raise InputError(display(root), expected="a directory", found=found, action="Check the path.")
+            if not Path(root).exists():
+                raise InputError(display(root), found="no such directory", action="Check the path.")
+            raise InputError(display(root), expected="a directory", found="a file", action="Check the path.")
         if not os.access(root, os.R_OK | os.X_OK):
             raise from_os_error(PermissionError(13, os.strerror(13), display(root)))
         real.append(os.path.realpath(root))

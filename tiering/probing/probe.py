@@ -126,11 +126,11 @@ def probe(
 
 def _check(seconds: float, size: int, least: int, name: str) -> None:
     if not seconds > 0:
-        raise UsageError("seconds", expected="above 0", found=format_number(seconds, 6))
+        raise UsageError("seconds", rule="must be above 0", found=format_number(seconds, 6))
     if size < least:
-        raise UsageError("size", expected=f"at least {format_bytes(least)}", found=format_bytes(size))
+        raise UsageError("size", rule=f"must be at least {format_bytes(least)}", found=format_bytes(size))
     if not _NAME.fullmatch(name):
-        raise UsageError("name", expected="letters, digits, - and _", found=repr(name))
+        raise UsageError("name", rule="must be letters, digits, - and _", found=repr(name))
 
 
 def _most_like(kind: str, figures: mount.MountFigures) -> str:

@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module, resources
 from typing import Any
 
-from tiering.errors import UsageError
+from tiering.errors import UsageError, needs_package
 from tiering.reporting.chart import Chart
 from tiering.text import shown
 from tiering.units import format_bytes, format_count, format_percent, format_seconds, format_usd
@@ -68,7 +68,7 @@ def needed(module: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise UsageError(
-            "tiering report", expected="plotly and jinja2", found=str(error), action="pip install 'tiering[report]'"
+            "tiering report", rule=needs_package("plotly and jinja2", error), action="pip install 'tiering[report]'"
         ) from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tiering.advice.saved_advice import Assumptions
-from tiering.errors import UsageError
+from tiering.errors import UsageError, needs_package
 from tiering.reporting.chart import Chart
 from tiering.reporting.comparison_charts import of_both
 from tiering.reporting.content import Content, Reported, gather
@@ -115,7 +115,7 @@ def _matplotlib() -> Any:
         return import_module("matplotlib")
     except ImportError as error:
         raise UsageError(
-            "figures for print", expected="matplotlib", found=str(error), action="pip install 'tiering[figures]'"
+            "figures for print", rule=needs_package("matplotlib", error), action="pip install 'tiering[figures]'"
         ) from error
 
 

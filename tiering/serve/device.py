@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tiering.arrays import PixelArray
 from tiering.cache.stats import CacheStats
-from tiering.errors import MachineError, UsageError
+from tiering.errors import MachineError, UsageError, needs_package
 from tiering.serve.batches import Batch
 from tiering.serve.faults import ContinuingIterator, Failed
 from tiering.serve.states import State
@@ -25,7 +25,7 @@ try:
     from tiering.serve.tensors import as_tensors
 except ImportError as error:
     raise MachineError(
-        "Loader.to", expected="PyTorch", found="no module torch", action="pip install 'tiering[torch]'"
+        "Loader.to", rule=needs_package("PyTorch", error), action="pip install 'tiering[torch]'"
     ) from error
 
 
@@ -215,7 +215,9 @@ def _usable(device: Any) -> torch.device:
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise UsageError("device", expected='a device such as "cuda", "cuda:1" or "cpu"', found=repr(device)) from error
+        raise UsageError(
+            "device", rule='must be a device such as "cuda", "cuda:1" or "cpu"', found=repr(device)
+        ) from error
     if found.type != "cuda":
         return found
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -117,7 +117,9 @@ def _explained(store: Store, index: int, where: str, image: Buffer | PixelArray,
     skip = 'To continue without such images: Loader(on_error="skip").'
     crcs = store.index.crc32c
     if not len(crcs):
-        return DatasetError(where, expected=error.expected, found=error.found, action=f"{error.action} {skip}")
+        return DatasetError(
+            where, rule=error.rule, expected=error.expected, found=error.found, action=f"{error.action} {skip}"
+        )
     if google_crc32c.value(bytes(image)) != crcs[index]:
         return StoreError(
             where, expected="the bytes that were packed", found="other bytes, which cannot be decoded",
@@ -125,7 +127,7 @@ def _explained(store: Store, index: int, where: str, image: Buffer | PixelArray,
         )  # fmt: skip
     every = command("tiering", "verify", store.location, "--decode")
     return DatasetError(
-        where, expected=error.expected, found=error.found,
+        where, rule=error.rule, expected=error.expected, found=error.found,
         action=f"The file was packed like this. To find all such files: {every}. {skip}",
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ class FieldReads:
 
     def __init__(self, store: Store, names: Sequence[str], *, decode: bool, crop: bool = False) -> None:
         if isinstance(names, str):
-            raise UsageError("fields", expected="names in a list or tuple", found=repr(names))
+            raise UsageError("fields", rule="must be names in a list or tuple", found=repr(names))
         for name in names:
             if name not in store.fields:
                 raise no_field(name, store.fields)

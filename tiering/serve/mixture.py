@@ -255,7 +255,7 @@ def _numbers(setting: EpochSetting, count: int) -> FloatArray:
 def _weights(stores: Mapping[Any, float]) -> list[Fraction]:
     """Return the weights of stores as they are written: 0.1 is a tenth. Raises UsageError if one is not positive."""
     if not stores:
-        raise UsageError("stores", expected="at least one store with its weight", found="none")
+        raise UsageError("stores", rule="needs at least one store with its weight")
     found: list[Fraction] = []
     for store, weight in stores.items():
         if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 < weight < math.inf:

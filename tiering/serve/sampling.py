@@ -176,11 +176,11 @@ def refuse_shuffle(shuffle: PlainShuffle, sampling: Sampling) -> None:
     """
     if isinstance(shuffle, BlockShuffle | StickyShuffle):
         raise UsageError(
-            "shuffle", expected='"global" with mixtures, weights and repeats', found=repr(shuffle),
+            "shuffle", rule='must be "global" with mixtures, weights and repeats', found=repr(shuffle),
             action="Blocks and shares hold each sample once. Leave `shuffle` out.",
         )  # fmt: skip
     if not shuffle and sampling.shuffles:
         raise UsageError(
-            "shuffle", expected="True with weights and sampled mixtures, which draw at random", found="False",
+            "shuffle", rule="must be True with weights and sampled mixtures, which draw at random", found="False",
             action="Leave `shuffle` out.",
         )  # fmt: skip

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tiering.errors import MachineError
+from tiering.errors import MachineError, needs_package
 
 try:
     import torch as _torch
 except ImportError as error:
     raise MachineError(
-        "tiering.serve.torch", expected="PyTorch", found="no module torch", action="pip install 'tiering[torch]'"
+        "tiering.serve.torch", rule=needs_package("PyTorch", error), action="pip install 'tiering[torch]'"
     ) from error
 
 from tiering.serve.epoch_dataset import EpochDataset

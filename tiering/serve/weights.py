@@ -166,7 +166,7 @@ def _weight_function(store: Store, weights: Weighting) -> Callable[[IndexArray],
     given = np.asarray(weights)
     if given.shape != (len(store),) or given.dtype.kind not in "biuf":
         raise UsageError(
-            "weights", expected=f'"balanced", the name of a field of numbers, or {len(store):,} numbers',
+            "weights", rule=f'must be "balanced", the name of a field of numbers, or {len(store):,} numbers',
             found=f"an array of shape {given.shape} and type {given.dtype}",
         )  # fmt: skip
     return _Given(given)
@@ -195,7 +195,7 @@ def _of_field(store: Store, name: str) -> Callable[[IndexArray], FloatArray]:
         found = f"a field of kind {store.fields[name].kind}" if name in store.fields else name
         others = ", ".join(each for each in numeric if each != "label") or "none"
         raise UsageError(
-            "weights", expected=f'"balanced", or a field of numbers (this store has: {others})',
+            "weights", rule=f'must be "balanced", or a field of numbers (this store has: {others})',
             found="the numbers of classes (label)" if name == "label" else found,
         )  # fmt: skip
 
@@ -243,7 +243,7 @@ def _checked(weights: FloatArray, first: int) -> FloatArray:
         at = int(np.argmax(wrong))
         found = "none" if np.isnan(weights[at]) else format_number(weights[at], 6)
         raise UsageError(
-            "weights", expected="a number of at least 0 for each sample", found=f"{found} for sample {first + at:,}"
+            "weights", rule="must be a number of at least 0 for each sample", found=f"{found} for sample {first + at:,}"
         )
     return weights
 

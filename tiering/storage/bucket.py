@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tiering.errors import MachineError, UsageError
+from tiering.errors import MachineError, UsageError, needs_package
 from tiering.storage.patience import attempt_seconds, remote_seconds
 from tiering.storage.urls import WEB
 
@@ -95,8 +95,7 @@ def open_bucket(url: str, why: str) -> Bucket:
     except ImportError as error:
         raise MachineError(
             url,
-            expected=f"obstore, {why}",
-            found=str(error),
+            rule=needs_package(f"obstore {why}", error),
             action=f"pip install 'tiering[{EXTRAS.get(scheme_of(url), 's3')}]'",
         ) from error
     _obstore_users.add(os.getpid())

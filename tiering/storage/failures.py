@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from tiering.errors import InputError, MachineError, TieringError, UsageError, from_os_error
+from tiering.errors import InputError, MachineError, TieringError, UsageError, from_os_error, needs_package
 from tiering.storage.attempts import attempts
 from tiering.storage.bucket import EXTRAS, S3, call_s3, key_of, scheme_of
 from tiering.storage.patience import SETTING, noticing, remote_seconds
@@ -145,7 +145,7 @@ def remote_errors(url: str) -> Iterator[None]:
         scheme = scheme_of(url)
         extra = EXTRAS.get(scheme)
         action = f"pip install 'tiering[{extra}]'" if extra else f"Install what fsspec needs for {scheme}."
-        raise UsageError(url, expected=f"a driver for {scheme}://", found=str(error), action=action) from error
+        raise UsageError(url, rule=needs_package(f"a driver for {scheme}://", error), action=action) from error
     except ValueError as error:
         if "Protocol not known" not in str(error):
             raise

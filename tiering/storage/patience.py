@@ -37,7 +37,7 @@ def remote_seconds() -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise UsageError(SETTING, expected="seconds, such as 60", found=given)
+        raise UsageError(SETTING, rule="must be seconds, such as 60", found=given)
     return seconds
 
 

@@ -48,7 +48,7 @@ def refuse_mistyped(text: str) -> None:
     """Raise UsageError for a mistyped URL: one with a slash, a colon or the bucket missing."""
     scheme, mark, rest = text.partition("://")
     if mark and re.fullmatch(_KNOWN, scheme.lower()) and not rest.strip("/"):
-        raise UsageError(text, expected=f"a bucket or host after {scheme}://", found="none")
+        raise UsageError(text, rule=f"needs a bucket or host after {scheme}://")
     slip = _SLIP.fullmatch(text)
     if slip and not Path(text).exists():
         meant = f"{slip.group(1).lower()}://{slip.group(3)}"

@@ -74,7 +74,7 @@ def concatenated(stores: Iterable[Store | str | os.PathLike[str]], stacklevel: i
             else:
                 parts += each.parts if isinstance(each, ConcatStore) else [each]
         if not parts:
-            raise UsageError("stores", expected="at least one store", found="none")
+            raise UsageError("stores", rule="needs at least one store")
         found = ConcatStore(parts)
         opened.pop_all()
     if changed := changed_numbers(parts, merged_classes([unselected(part).manifest for part in parts])):

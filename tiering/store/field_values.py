@@ -108,7 +108,7 @@ def raw_values(runs: Store, field: Field, indices: IndexArray) -> list[Buffer | 
 
 def no_field(name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a field that a store does not have."""
-    return UsageError("fields", expected=f"one of {', '.join(known)}", found=name)
+    return UsageError("fields", rule=f"must be one of {', '.join(known)}", found=name)
 
 
 def single(values: Values) -> Any:

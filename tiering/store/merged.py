@@ -61,7 +61,7 @@ def merged_splits(manifests: Sequence[Manifest]) -> list[str]:
     """Return the names of the splits of several stores. Raises UsageError for too many."""
     names = list(dict.fromkeys(name for manifest in manifests for name in manifest.splits))
     if len(names) > _MOST_SPLITS:
-        raise UsageError("stores", expected=f"at most {_MOST_SPLITS} splits in all", found=f"{len(names):,}")
+        raise UsageError("stores", rule=f"must have at most {_MOST_SPLITS} splits in all", found=f"{len(names):,}")
     return names
 
 

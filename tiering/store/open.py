@@ -96,9 +96,8 @@ def open_damaged(
     """Open a dataset as open_store does, but without checking its shards."""
     store = Location.of(location)
     if store.local and not store.is_directory():
-        found = "a file" if store.exists() else "no such directory"
-        action = "Check the path."
-        raise StoreError(str(location), expected="a store or a directory of images", found=found, action=action)
+        found = "a file is no store, and no directory of images" if store.exists() else "no such directory"
+        raise StoreError(str(location), found=found, action="Check the path.")
     folder = not any((store / name).exists() for name in (MANIFEST, *_TRACES)) and store.is_directory()
     if folder:
         if generation is not None:
@@ -141,7 +140,7 @@ def _manifest_of(store: Location, generation: int | None) -> Manifest:
         found = f"{generation}, which it does not keep"
     there = [change.generation for change in last.log if change.ended is None] or [last.generation]
     raise UsageError(
-        "generation", expected=f"one of those that {store} keeps ({', '.join(map(str, there))})", found=found,
+        "generation", rule=f"must be one of those that {store} keeps ({', '.join(map(str, there))})", found=found,
         action=f"To list them: {command('tiering', 'log', store)}",
     )  # fmt: skip
 

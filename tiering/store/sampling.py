@@ -55,6 +55,6 @@ def _count(samples: int, amount: Any) -> int:
     if 1 <= count <= samples:
         return count
     raise UsageError(
-        "amount", expected=f"a share above 0 and up to 1.0, or a number of samples from 1 to {samples:,}",
+        "amount", rule=f"must be a share above 0 and up to 1.0, or a number of samples from 1 to {samples:,}",
         found=reprlib.repr(amount),
     )  # fmt: skip

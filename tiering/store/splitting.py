@@ -60,7 +60,7 @@ def divided_rows(
     empty = [name for name, size in zip(shares, sizes, strict=True) if not size]
     if empty:
         raise UsageError(
-            "shares", expected="at least one sample in every part", found=f"none in {', '.join(empty)}",
+            "shares", found=f"no sample is left for {', '.join(empty)}",
             action=f"The store has {counted(len(store), 'sample')}: take fewer parts, or larger shares.",
         )  # fmt: skip
     return {name: flagged(part_of == number, sizes[number]) for number, name in enumerate(shares)}
@@ -103,13 +103,13 @@ def _exact(shares: Mapping[str, Any]) -> list[Fraction]:
     numbers = all(isinstance(each, int | float) and not isinstance(each, bool) and each > 0 for each in shares.values())
     if not numbers or not 1 <= len(shares) <= _MOST_PARTS:
         raise UsageError(
-            "shares", expected=f"from 1 to {_MOST_PARTS} shares above 0, such as train=0.9, val=0.1",
+            "shares", rule=f"must be from 1 to {_MOST_PARTS} shares above 0, such as train=0.9, val=0.1",
             found=reprlib.repr(dict(shares)),
         )  # fmt: skip
     found = [Fraction(repr(float(each))).limit_denominator(10**6) for each in shares.values()]
     total = sum(found, Fraction())
     if abs(total - 1) > _ROUNDED:
-        raise UsageError("shares", expected="shares that add up to 1", found=format_number(float(total), 6))
+        raise UsageError("shares", rule="must add up to 1", found=format_number(float(total), 6))
     return [each / total for each in found]
 
 

@@ -46,7 +46,7 @@ def hashed_values(store: Store, name: str, parameter: str, *, seed: int) -> _Has
     usable = ["label", "split", *(each for each, field in fields.items() if field.kind in {"integer", "string"})]
     if name not in usable:
         raise UsageError(
-            parameter, expected=f"one of {', '.join(dict.fromkeys(usable))}",
+            parameter, rule=f"must be one of {', '.join(dict.fromkeys(usable))}",
             found=f"{name}, of kind {fields[name].kind}" if name in fields else repr(name),
         )  # fmt: skip
     key = np.uint64(int.from_bytes(hashlib.sha256(f"tiering-value-1:{seed}".encode()).digest()[:8], "little"))

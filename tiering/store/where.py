@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiering.arrays import AnyArray, IndexArray, row_parts
-from tiering.errors import MachineError, UsageError
+from tiering.errors import MachineError, UsageError, needs_package
 from tiering.store.indices import as_indices
 from tiering.store.rows import Rows, compact, even, flagged, joined, numbers_at
 from tiering.text import first_few
@@ -73,9 +73,7 @@ def _rows_where(store: Store, where: Any) -> Rows:
             # Imported here: only an expression needs Polars.
             from tiering.store.conditions import rows_that_meet  # noqa: PLC0415
         except ImportError as error:
-            raise MachineError(
-                "where", expected="Polars, for conditions on fields", found=str(error), action="pip install polars"
-            ) from error
+            raise MachineError("where", rule=needs_package("Polars", error), action="pip install polars") from error
         return rows_that_meet(store, where)
     if isinstance(where, slice):
         return even(range(samples)[where])
@@ -119,7 +117,7 @@ def _in_splits(store: Store, rows: Rows, splits: list[str]) -> Iterator[IndexArr
         if not names:
             raise UsageError("split", found="this store has no splits")
         found = first_few([str(each) for each in unknown], 3)
-        raise UsageError("split", expected=f"one of {', '.join(names)}", found=found)
+        raise UsageError("split", rule=f"must be one of {', '.join(names)}", found=found)
     numbers = [names.index(each) for each in splits]
     for part in row_parts(len(rows), 1 << 20):
         at = numbers_at(rows, part)

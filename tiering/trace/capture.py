@@ -90,7 +90,7 @@ def record(
     to = Path(output)
     require_command(command, "trace")
     if not to.absolute().parent.is_dir():
-        raise UsageError(str(to), expected="a directory to write to", found="none", action="Make it first.")
+        raise UsageError(str(to), rule="needs a directory to write to", action="Make it first.")
     before = time.process_time()
     with temporary_directory(to.absolute().parent) as work:
         try:

@@ -80,11 +80,11 @@ def test_links_and_devices_are_never_made(tmp_path, scratch):
 def test_more_files_or_bytes_than_logs_can_have_are_refused(tmp_path, scratch, monkeypatch):
     packed = tarred(tmp_path / "a.tgz", *(f"log.{number}" for number in range(4)))
     monkeypatch.setattr(archives, "MEMBERS", 3)
-    with pytest.raises(TraceError, match="at most 3 files, found more than 3 files"):
+    with pytest.raises(TraceError, match="it holds more than 3 files"):
         read_trace(packed)
     monkeypatch.setattr(archives, "MEMBERS", 4)
     monkeypatch.setattr(archives, "TOTAL", len(GOOD) * 3)
-    with pytest.raises(TraceError, match="must be at most"):
+    with pytest.raises(TraceError, match="it unpacks to more than"):
         read_trace(packed)
 
 
@@ -145,7 +145,7 @@ def test_members_that_are_no_files_count(tmp_path, scratch, monkeypatch):
     links = [tarfile.TarInfo(f"link.{number}") for number in range(4)]
     for link in links:
         link.type, link.linkname = tarfile.SYMTYPE, "log.7"
-    with pytest.raises(TraceError, match="at most 3 files"):
+    with pytest.raises(TraceError, match="more than 3 files"):
         read_trace(tarred(tmp_path / "a.tgz", *links))
 
 

@@ -88,7 +88,7 @@ def choose(names: list[str], columns: Mapping[str, str], where: str) -> dict[str
         else:
             raise UsageError(
                 "columns",
-                expected=f"a column of {where}: {', '.join(names)}, or a number from 0 to {len(names) - 1}",
+                rule=f"must be a column of {where}: {', '.join(names)}, or a number from 0 to {len(names) - 1}",
                 found=column, action="Name it as the first line does.",
             )  # fmt: skip
     return positions

@@ -73,7 +73,7 @@ def check_wanted(wanted: str) -> None:
     if not FIELD_NAME.fullmatch(name) or name in ("image", "key", *SPELLINGS) or (kind and kind not in KINDS):
         raise UsageError(
             "columns",
-            expected="FIELD=COLUMN, FIELD one of image, label, split, or a name of letters, digits, - and _, "
+            rule="must be FIELD=COLUMN, FIELD one of image, label, split, or a name of letters, digits, - and _, "
             f"with a kind if it is not clear ({', '.join(KINDS[1:])})",
             found=wanted, action="Type, for example: `columns` image=0,label=1,mask:image=2",
         )  # fmt: skip

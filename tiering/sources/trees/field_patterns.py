@@ -132,7 +132,7 @@ def _differs(wanted: bytes, folder: bytes) -> bool:
 def _parsed(name: str, text: str) -> FieldPattern:
     if not FIELD_NAME.fullmatch(name) or name in RESERVED:
         raise UsageError(
-            "fields", expected="a name of letters, digits, - and _, other than image, key, label and split",
+            "fields", rule="must be a name of letters, digits, - and _, other than image, key, label and split",
             found=name, action="Type, for example: `fields` mask=masks/{stem}.png",
         )  # fmt: skip
     before, *rest = _PLACEHOLDER.split(text)
@@ -146,7 +146,7 @@ def _parsed(name: str, text: str) -> FieldPattern:
         or "*" in rest[2] + before.replace("*/", "") or (directories and directories[-1] == "*")
     ):  # fmt: skip
         raise UsageError(
-            "fields", expected="a path below the dataset with one {stem} or {name}: masks/{stem}.png", found=text,
+            "fields", rule="must be a path below the dataset with one {stem} or {name}: masks/{stem}.png", found=text,
             action="Give the directory above images and masks as the dataset.",
         )  # fmt: skip
     kind, ending, after = rest

@@ -130,7 +130,7 @@ class FieldTrees:
         shown = (pattern or self._patterns[0]).text
         where = "" if pattern is None else " for an image"
         return UsageError(
-            "fields", expected=f"files like {shown} below {display(self._url)}", found=f"none{where}",
+            "fields", rule=f"needs files like {shown} below {display(self._url)}{where}",
             action="{stem} is the path of an image below the directory of images, without its ending; {name} is its "
             "last part.",
         )  # fmt: skip

@@ -97,7 +97,8 @@ def held(words: Sequence[str], pass_fds: Sequence[int] = ()) -> Iterator[subproc
 
 def require_command(command: Sequence[str], verb: str) -> None:
     """Raise UsageError if there is no such command. verb: of tiering, which would run it."""
-    if not command or shutil.which(command[0]) is None:
-        found = repr(command[0]) if command else "nothing"
-        action = f"Type: tiering {verb} -- COMMAND"
-        raise UsageError(f"tiering {verb}", expected="a command", found=found, action=action)
+    action = f"Type: tiering {verb} -- COMMAND"
+    if not command:
+        raise UsageError(f"tiering {verb}", rule="needs a command", action=action)
+    if shutil.which(command[0]) is None:
+        raise UsageError(f"tiering {verb}", found=f"there is no command {command[0]!r}", action=action)

@@ -50,7 +50,7 @@ def unpack(path: Path, to: Path) -> list[str]:
     try:
         for count, (name, is_directory, content) in enumerate(_zipped(path) if _is_zip(path) else _tarred(path)):
             if count >= MEMBERS:
-                raise _refused(path, f"more than {MEMBERS:,} files", f"at most {MEMBERS:,} files")
+                raise _refused(path, f"it holds more than {MEMBERS:,} files")
             if content is None:
                 others += [name.removeprefix("./")] * (not is_directory)
                 continue
@@ -61,13 +61,13 @@ def unpack(path: Path, to: Path) -> list[str]:
                     left -= len(piece)
                     if left < 0:
                         raise _refused(
-                            path, "more", f"at most {TOTAL:,} bytes, and half of the free space at {to.parent}"
+                            path, f"it unpacks to more than {TOTAL:,} bytes, or half of the free space at {to.parent}"
                         )
                     file.write(piece)
     except _WRONG as error:
-        raise _refused(path, f"one that cannot be unpacked ({shown(str(error)[:200])})", "a whole archive") from error
+        raise _refused(path, f"it cannot be unpacked ({shown(str(error)[:200])})") from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise _refused(path, "two members where one is a directory", "names of files") from error
+        raise _refused(path, "two of its members have one name, and one of them is a directory") from error
     except OSError as error:
         raise from_os_error(error) from error
     return others
@@ -137,5 +137,5 @@ def _zipped(path: Path) -> Iterator[tuple[str, bool, IO[bytes] | None]]:
                 yield member.filename, False, content
 
 
-def _refused(path: Path, found: str, expected: str) -> TraceError:
-    return TraceError(str(path), expected=expected, found=found, action=_ACTION)
+def _refused(path: Path, found: str) -> TraceError:
+    return TraceError(str(path), found=found, action=_ACTION)

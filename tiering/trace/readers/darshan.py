@@ -41,8 +41,7 @@ def read(path: Path, damage: Damage) -> Iterator[pl.DataFrame]:
     if importlib.util.find_spec("darshan") is None:
         raise MachineError(
             str(path),
-            expected="the darshan wheel, to read Darshan logs",
-            found="no module darshan",
+            rule="needs the darshan wheel to read Darshan logs, which is not installed",
             action="pip install 'tiering[darshan]'",
         )
     with scratch_directory() as name:

@@ -102,7 +102,8 @@ def parse_mapping(text: str) -> dict[str, str]:
         if name not in _NAMES or not _SPECIFIED.match(f"{name}={column}"):
             raise UsageError(
                 "columns",
-                expected=f"FIELD=COLUMN[*FACTOR], FIELD one of {', '.join(_NAMES)}, COLUMN a name or a number from 0",
+                rule=f"must be FIELD=COLUMN[*FACTOR], FIELD one of {', '.join(_NAMES)}, COLUMN a name or a "
+                "number from 0",
                 found=f"{name}={column}",
                 action="For example: 'time=ts*1e-6,op=kind:R/W,offset=lba*512,size=len'.",
             )
@@ -176,7 +177,7 @@ def _layout(path: Path, head: bytes, mapping_of_columns: Mapping[str, str] | Non
         if match is None or column not in columns:
             raise UsageError(
                 "columns",
-                expected=f"a column of the table: {', '.join(header)}",
+                rule=f"must be a column of the table: {', '.join(header)}",
                 found=specified,
                 action="Name columns as the first line has them, or all by number, counted from 0.",
             )

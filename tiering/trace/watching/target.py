@@ -61,7 +61,7 @@ def _named(pattern: str) -> int:
         wanted = re.compile(pattern)
     except re.error as error:
         raise UsageError(
-            "name", expected="a regular expression", found=f"{pattern!r} ({error})", action="Escape it with \\."
+            "name", rule="must be a regular expression", found=f"{pattern!r} ({error})", action="Escape it with \\."
         ) from error
     matches = {pid: line for pid, line in _command_lines() if wanted.search(line)}
     parents = {pid: stat.parent for pid in matches if (stat := stat_of(pid)) is not None}

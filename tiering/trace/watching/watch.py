@@ -89,7 +89,7 @@ def watch(
     """
     to = None if output is None else Path(output)
     if to is not None and not to.absolute().parent.is_dir():
-        raise UsageError(str(to), expected="a directory to write to", found="none", action="Make it first.")
+        raise UsageError(str(to), rule="needs a directory to write to", action="Make it first.")
     if not isinstance(target, int | str):
         require_command(target, "watch")
     files = DataFiles(None if dataset is None else Path(dataset))
