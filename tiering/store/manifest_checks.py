@@ -14,7 +14,7 @@ from tiering.errors import UsageError
 from tiering.io_sizes import CHUNK_BYTES
 from tiering.literals import PackedFormat
 from tiering.store.changes import wrong_log
-from tiering.store.codecs import parse_codec
+from tiering.store.codecs import NAMES, parse_codec
 from tiering.store.index import index_columns
 from tiering.store.layout import ENTRY_BYTES, TABLE_CRC_BYTES, index_name, is_document, shard_name
 from tiering.store.schema import ORIGINAL, wrong_fields
@@ -142,7 +142,7 @@ def _chunks(manifest: Manifest, settings: Settings) -> Iterator[str]:
         if parse_codec(settings.codec).name != settings.codec:
             yield f"settings.codec: {parse_codec(settings.codec).name}, found {settings.codec!r}"
     except UsageError as error:
-        yield f"settings.codec: {error.expected}, found {error.found}"
+        yield f"settings.codec: one of {', '.join(NAMES)}, found {settings.codec!r} ({error.found})"
     sample = settings.pixels.shape.nbytes if settings.pixels else 1
     longest = max(CHUNK_BYTES, sample)  # a sample of pixels is never divided
     chunk = settings.chunk_bytes
