@@ -143,6 +143,16 @@ def format_number(value: float, digits: int = 3) -> str:
     return f"{Decimal(_significant(value, digits)):,}" if isfinite(value) else f"{value}"
 
 
+def format_estimate(value: float, digits: int = 3) -> str:
+    """Write an estimate, or a rate that changes, with at most `digits` significant digits, also before the point.
+
+    Example:
+        >>> format_estimate(104857.6), format_estimate(66_795), format_estimate(0.04567)
+        ('105,000', '66,800', '0.0457')
+    """
+    return format_number(float(f"{value:.{digits}g}"), digits)
+
+
 def counted(count: int, noun: str) -> str:
     """Write how many there are of something: "1 dataset", "2,000 datasets"."""
     return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"

@@ -14,6 +14,7 @@ from tiering.cli.output import note, out, table
 from tiering.units import (
     format_bytes,
     format_count,
+    format_estimate,
     format_number,
     format_percent,
     format_rate,
@@ -97,7 +98,7 @@ def _cells(option: Option, *, stalls: bool) -> list[str]:
         option.cache,
         format_seconds(option.first_epoch_s),
         format_seconds(option.steady_epoch_s),
-        format_number(option.samples_per_s),
+        format_estimate(option.samples_per_s),
         option.bottleneck,
         *([format_percent(option.stall_fraction or 0.0)] if stalls else []),
         f"{format_number(option.speedup)} x",

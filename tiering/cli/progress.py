@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tiering.cli.output import talk
-from tiering.units import format_count, format_number, format_percent, format_rate
+from tiering.units import format_count, format_estimate, format_number, format_percent, format_rate
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -103,7 +103,7 @@ class Pace:
         rates, left = list[str](), list[str]()
         if (elapsed := now - began) > 0 and done > first:
             rate = (done - first) / elapsed
-            rates.append(f"{format_number(rate)}/s")
+            rates.append(f"{format_estimate(rate)}/s")
             if size > bytes_before:
                 rates.append(format_rate((size - bytes_before) / elapsed))
             if of > done:

@@ -9,7 +9,7 @@ from tiering.advice.form_rows import form_rows
 from tiering.advice.option import Option
 from tiering.advice.plan import plan_in_words
 from tiering.advice.saved_advice import SavedAdvice, WhatIf
-from tiering.units import format_number, format_percent, format_seconds, format_usd
+from tiering.units import format_estimate, format_number, format_percent, format_seconds, format_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _row(mark: str, option: Option) -> Row:
     cells = (
         format_seconds(option.first_epoch_s),
         format_seconds(option.steady_epoch_s),
-        format_number(option.samples_per_s),
+        format_estimate(option.samples_per_s),
         option.bottleneck,
         format_percent(option.hit_ratio),
         _times(option.speedup),
