@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 from typer.main import get_command
 
+import tiering
 from tiering import literals
 from tiering.cli import append, cache_size, convert, place, trace
 from tiering.cli.app import app
-from tiering.cli.flags import EVERYWHERE, FLAGS, by_flag
-from tiering.errors import InputError, UsageError
+from tiering.cli.flags import EVERYWHERE, FLAGS, by_flag, options_of
+from tiering.errors import InputError, TraceError, UsageError
 
 
 @pytest.mark.parametrize("verb", sorted(FLAGS))
@@ -65,3 +69,32 @@ def test_paths_and_other_verbs_stay_as_they_are():
 )
 def test_the_choices_of_a_flag_are_those_of_the_library(verb, parameter, words):
     assert get_type_hints(verb)[parameter] == words
+
+
+def test_advice_that_names_an_option_of_another_verb_says_which_has_it():
+    options = options_of(get_command(app))
+    for verb, own in options.items():
+        for name, value in EVERYWHERE.items():
+            flag = value.split()[0]
+            said = by_flag(verb, TraceError("a", found="b", action=f"Give `{name}`."), options).action
+            assert said.startswith(f"Give {FLAGS.get(verb, {}).get(name, value)}.")
+            owners = [each for each, names in options.items() if flag in names]
+            if flag not in own and name not in FLAGS.get(verb, {}):
+                assert said.endswith(f" {flag} is an option of tiering {', '.join(owners)}."), (verb, name)
+
+
+#: Parameters that only Python has.
+_OF_PYTHON = {"mean", "std", "padding", "shuffle", "tiering.concat"}
+
+
+def test_every_parameter_that_an_error_names_is_a_flag_of_some_verb():
+    quoted = {
+        name
+        for path in Path(tiering.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.keyword) and node.arg in ("rule", "expected", "action")
+        for part in ast.walk(node.value)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        for name in re.findall(r'`([\w.]+(?:="\w+")?)`', part.value)
+    }
+    assert quoted - {*EVERYWHERE, *(name for flags in FLAGS.values() for name in flags)} == _OF_PYTHON

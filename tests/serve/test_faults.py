@@ -75,7 +75,7 @@ def test_an_error_names_sample_key_and_store_and_what_to_do(place):
     for number, error in errors.items():
         assert isinstance(error, DatasetError)
         assert error.where == f"sample {number} ({store[number].key}) of {place}"
-        assert 'Loader(on_error="skip")' in error.action
+        assert '`on_error="skip"`' in error.action
         assert ("tiering verify" in error.action) == (place.name != "folder")
         if place.name != "folder":
             assert f"tiering verify {place} --decode" in error.action

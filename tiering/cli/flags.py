@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from tiering.errors import TieringError, UsageError
@@ -81,6 +82,7 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
     "append": {"fields": "--field"},
     "bench": _CACHE
     | {
+        "RandomResizedCrop": "--images",
         "accelerator": "--emulate",
         "batch_size": "--batch-size",
         "epochs": "--epochs",
@@ -106,7 +108,7 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
     "remove": {"keys": "--keys", "purge": "--purge", "where": "--where"},
     "model evaluate": {"own": "--add"},
     "model train": {"own": "--add"},
-    "trace": {'backend="strace"': "--backend strace"},
+    "trace": {'backend="strace"': "--backend strace", "backend": "--backend"},
     "verify": {"decode": "--decode", "quick": "--quick"},
     "watch": {"dataset": "--dataset", "name": "--name", "seconds": "--for", "warm_maps": "--warm-maps"},
     "recommend": _ADVICE,
@@ -150,13 +152,34 @@ def with_flags(verb: str, text: str) -> str:
     return _QUOTED.sub(lambda match: flags.get(match[1], match[0]), text)
 
 
-def by_flag(verb: str, error: TieringError) -> TieringError:
+def options_of(command: Any, verb: str = "") -> dict[str, frozenset[str]]:
+    """Return the options of each verb. command: of click: a verb, or a group of them. verb: its name."""
+    if not (below := getattr(command, "commands", {})):
+        return {verb: frozenset(name for parameter in command.params for name in parameter.opts)}
+    found: dict[str, frozenset[str]] = {}
+    for name, each in below.items():
+        found |= options_of(each, f"{verb} {name}".strip())
+    return found
+
+
+def by_flag(
+    verb: str, error: TieringError, options: Mapping[str, frozenset[str]] = MappingProxyType({})
+) -> TieringError:
     """Return the error with flags in place of parameters, or the same error where it names none.
 
     A parameter is the first word of a UsageError's `where`, or stands in backquotes in another part.
+    options: of each verb. Of a flag that this verb does not have, the advice says which verbs have it.
     """
     flags = {**EVERYWHERE, **FLAGS.get(verb, {})}
     first, space, rest = error.where.partition(" ")
-    where = f"{flags.get(first, first)}{space}{rest}" if isinstance(error, UsageError) else error.where
+    name = first.rstrip(":")
+    where = (
+        f"{flags.get(name, name)}{first[len(name) :]}{space}{rest}" if isinstance(error, UsageError) else error.where
+    )
     parts = {name: with_flags(verb, getattr(error, name)) for name in ("rule", "expected", "action")} | {"where": where}
+    named = [flags[each].split()[0] for each in _QUOTED.findall(error.action) if each in flags]
+    for flag in dict.fromkeys(named):
+        if flag not in options.get(verb, (flag,)):
+            owners = [each for each, names in options.items() if flag in names]
+            parts["action"] += f" {flag} is an option of tiering {', '.join(owners)}."
     return error if all(getattr(error, name) == part for name, part in parts.items()) else error.with_parts(**parts)

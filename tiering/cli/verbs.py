@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tiering.cli.flags import by_flag, verb_of
+from tiering.cli.flags import by_flag, options_of, verb_of
 from tiering.cli.output import RUNNING, note
 from tiering.errors import TieringError
 from tiering.system.signals import exit_code_of
@@ -71,7 +71,7 @@ class Verb(TyperCommand):
             note(f"Interrupted. {LAST_LINES[verb_of(ctx)].format_map(ctx.params)}")
             raise typer.Exit(exit_code_of(interruption)) from None
         except TieringError as error:
-            named = by_flag(verb_of(ctx), error)
+            named = by_flag(verb_of(ctx), error, options_of(ctx.find_root().command))
             if named is error:
                 raise
             raise named from error

@@ -114,7 +114,7 @@ def blamed(store: Store, indices: IndexArray, error: Exception) -> Exception:
 
 
 def _explained(store: Store, index: int, where: str, image: Buffer | PixelArray, error: DatasetError) -> InputError:
-    skip = 'To continue without such images: Loader(on_error="skip").'
+    skip = 'To continue without such images: `on_error="skip"`.'
     crcs = store.index.crc32c
     if not len(crcs):
         return DatasetError(

@@ -43,7 +43,7 @@ _UNKNOWN_KEY: Final = (
 )
 _WRONG_SECRET: Final = ("the secret key does not fit the access key", "Check AWS_SECRET_ACCESS_KEY or the profile.")
 _REGION: Final = ("the bucket lies in another region", "Name it: AWS_REGION, or region in the profile.")
-_OVERLOADED: Final = ("the server is overloaded and refuses requests", "Try again later, with fewer `workers`.")
+_OVERLOADED: Final = ("the server is overloaded and refuses requests", "Try again later, or with fewer processes.")
 _BAD_NAME: Final = ("that is not a valid bucket name", "Check the URL: s3://BUCKET/PREFIX.")
 
 #: What is wrong and what to do, by the error codes of S3 (and compatible servers), Google and Azure.

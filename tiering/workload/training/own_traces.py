@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from tiering.errors import UsageError
+from tiering.errors import TraceError, UsageError
 from tiering.progress import Progress, no_progress
 from tiering.trace.profile import profile_events, profile_trace
 from tiering.trace.program_files import is_noise
@@ -21,6 +21,9 @@ from tiering.trace.readers import read_trace
 from tiering.trace.trace_profile import TraceProfile
 from tiering.workload.label import WORKLOADS, Workload
 from tiering.workload.training.corpus import OWN, PARTS, Example
+
+#: Traces to train on are read without any option.
+_UNREADABLE: Final = "Leave it out of the directory, or record it again."
 
 
 def own_examples(directory: str | os.PathLike[str], progress: Progress = no_progress) -> Iterator[Example]:
@@ -50,7 +53,11 @@ def own_examples(directory: str | os.PathLike[str], progress: Progress = no_prog
     for number, (workload, trace) in enumerate(labelled, 1):
         inside = trace.relative_to(root / workload)
         name = inside.parts[0] if len(inside.parts) > 1 else inside.name.split(".")[0]
-        for part, profile in _parts(trace):
+        try:
+            parts = list(_parts(trace))
+        except TraceError as error:
+            raise error.with_parts(action=_UNREADABLE) from error
+        for part, profile in parts:
             yield Example(f"{OWN}{name}", profile, part, workload)
         progress(number, len(labelled), 0)
     if not labelled:
