@@ -50,7 +50,7 @@ ANSWERS = {
     "cache clear": "Removed",
 }
 #: Take minutes, or as long as they are told to.
-LONG = {"model train": "", "model evaluate": "", "probe": "access"}
+LONG = {"model train": "", "model evaluate": "", "probe": "reads .* in flight .* bandwidth"}
 
 #: What nobody says: 3.45e+03, "1 files", units that are none, nan.
 ODD = [
