@@ -28,7 +28,7 @@ FREQUENT = ["read", "write", "openat", "open", "close", "lseek", "pread64", "pwr
 def record(call, result, arguments=(), copied=b"", pid=FIRST, when=0, *, discarded=False):
     """Return a record as the ring has it."""
     words = (when, pid << 32 | pid, call, result, *arguments, *[0] * (6 - len(arguments)))
-    body = struct.pack("<10Q", *words) + copied
+    body = (struct.pack("<10Q", *words) + copied)[: None if copied or call not in COPIES else COPIES[call].head]
     return struct.pack("<II", len(body) | (1 << 30) * discarded, 0) + body + bytes(-len(body) % 8)
 
 

@@ -18,13 +18,16 @@ import struct
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
+from tiering.system.kernel_types import type_numbers
 from tiering.system.machine import libc_syscall
 
 _BPF: Final = {"x86_64": 321, "aarch64": 280}
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _LOAD, _ATTACH = 0, 1, 2, 3, 5, 17
-_RAW_TRACEPOINT: Final = 17
+#: A program that knows the types of what it is given, of a tracepoint (BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP).
+_TRACING, _OF_TRACEPOINT = 26, 23
 _LICENCE: Final = b"Dual MIT/GPL"
-_LOG: Final = 1 << 16
+#: What the kernel puts before the name of a tracepoint to name its type.
+_TYPED: Final = "btf_trace_"
 _PAGE: Final = mmap.PAGESIZE
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
 
@@ -170,19 +173,26 @@ def value_of(shared: Map, key: bytes) -> bytes:
     return found.raw
 
 
-def attach(program: Program, tracepoint: str) -> int:
+def tracepoint_types(names: Iterable[str]) -> dict[str, int]:
+    """Return the number of each tracepoint's type. Raises OSError if the kernel has none."""
+    return {each.removeprefix(_TYPED): found for each, found in type_numbers(_TYPED + name for name in names).items()}
+
+
+def attach(program: Program, tracepoint: int) -> int:
     """Load a program and run it whenever the kernel passes a tracepoint, until the returned descriptor is closed.
+
+    tracepoint: the number of its type. As the kernel knows the types of what it passes, the program reads the members
+    of structures by plain loads.
 
     Raises OSError.
     """
     code = program.code()
     instructions, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(_LICENCE)
     # The kernel's reasons for a refusal would be in its log, but with a log it takes longer.
-    words = (_RAW_TRACEPOINT, len(code) // 8, ctypes.addressof(instructions), ctypes.addressof(licence))
-    loaded = _bpf(_LOAD, struct.pack("<IIQQIIQII", *words, 0, 0, 0, 0, 0))
+    words = (_TRACING, len(code) // 8, ctypes.addressof(instructions), ctypes.addressof(licence))
+    loaded = _bpf(_LOAD, struct.pack("<IIQQ44xI36xI4x", *words, _OF_TRACEPOINT, tracepoint))
     try:
-        name = ctypes.create_string_buffer(tracepoint.encode())
-        return _bpf(_ATTACH, struct.pack("<QII", ctypes.addressof(name), loaded, 0))
+        return _bpf(_ATTACH, struct.pack("<QII", 0, loaded, 0))
     finally:
         os.close(loaded)
 

@@ -26,11 +26,9 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _MOST_PROCESSES: Final = 1 << 16
 #: Offsets in struct pt_regs of x86-64, B: the six arguments, the number of the call, and the code segment.
 _ARGUMENTS_AT: Final = (112, 104, 96, 56, 72, 64)
-_NUMBER_AT, _SEGMENT_AT, _REGISTERS = 120, 136, 168
+_NUMBER_AT, _SEGMENT_AT = 120, 136
 #: The code segment of 64-bit programs. Calls of 32-bit programs have other numbers.
 _SEGMENT_64: Final = 0x33
-#: In the scratch memory: the record, and behind it the registers.
-_REGISTERS_AT: Final = HEAD + 2 * PATH
 _WHAT: Final = {"": 1, "path": 2, "paths": 3, "blocks": 4, "path and block": 5}
 #: SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU: the signals that ask a process to end.
 _ASKING: Final = (1, 2, 3, 15, 24)
@@ -101,20 +99,22 @@ class CallRecorder:
         self._tree = self._map("hash", _MOST_PROCESSES, 4, 4)
         self._kinds = self._map("array", 512, 4, 4)
         self._counts = self._map("array", 1, 4, 16)
-        self._scratch = self._map("array per processor", 1, 4, _REGISTERS_AT + 256)
+        self._scratch = self._map("array per processor", 1, 4, HEAD + 2 * PATH)
         self._out = self._map("ring", _RING)
         self._bell = self._map("ring", _PAGE)
         self.ring, self._bells = bpf.Ring(self._out, _RING), bpf.Ring(self._bell, _PAGE)
         for number, copied in COPIES.items():
             bpf.update(self._kinds, struct.pack("<I", number), struct.pack("<I", _kind(copied)))
-        for tracepoint, program in (
+        programs = (
             ("sched_process_fork", self._forks(offsets["task_struct.pid"], offsets["task_struct.tgid"])),
             ("sched_process_exit", self._ends(offsets["task_struct.exit_code"])),
             ("sched_process_exec", self._executions(offsets["linux_binprm.filename"])),
             ("signal_deliver", self._signals()),
             ("sys_exit", self._calls()),
-        ):
-            self._fds.append(bpf.attach(program, tracepoint))
+        )
+        numbers = bpf.tracepoint_types(name for name, _ in programs)
+        for tracepoint, program in programs:
+            self._fds.append(bpf.attach(program, numbers[tracepoint]))
 
     def _map(self, kind: bpf.MapKind, entries: int, key: int = 0, value: int = 0) -> bpf.Map:
         try:
@@ -132,12 +132,11 @@ class CallRecorder:
             os.close(fd)
         self._fds.clear()
 
-    def _begun(self) -> bpf.Program:
-        """Begin a program: leave unless the process is in the tree; register 6: context, 9: scratch with a head."""
-        program = bpf.Program().move(6, 1)
-        program.call("process and thread").move(7, 0).move(1, 0).shift_right(1, 32).store(10, -4, 1, 4)
+    def _begun(self, program: bpf.Program) -> bpf.Program:
+        """Begin a record: leave unless the process is in the tree; register 9: scratch with a head. 6 and 7 stay."""
+        program.call("process and thread").move(8, 0).move(1, 0).shift_right(1, 32).store(10, -4, 1, 4)
         program.find(self._tree, -4, "out").store_number(10, -8, 0).find(self._scratch, -8, "out").move(9, 0)
-        return program.store(9, 8, 7)
+        return program.store(9, 8, 8)
 
     def _ended(self, program: bpf.Program) -> bpf.Program:
         """End a program at the label "put": send what is in the scratch, register 8 bytes of it."""
@@ -149,7 +148,8 @@ class CallRecorder:
         return program.label("out").set(0, 0).leave()
 
     def _special(self, kind: int) -> bpf.Program:
-        return self._begun().store_number(9, 16, kind, 8).store_number(9, 24, 0, 8).set(8, HEAD)
+        program = self._begun(bpf.Program().move(6, 1))
+        return program.store_number(9, 16, kind, 8).store_number(9, 24, 0, 8).set(8, HEAD)
 
     def _forks(self, pid_at: int, tgid_at: int) -> bpf.Program:
         program = self._special(FORK).load(7, 6, 8)
@@ -180,21 +180,24 @@ class CallRecorder:
         return self._ended(program)
 
     def _calls(self) -> bpf.Program:
-        program = self._begun().load(1, 6, 8).jump_if(1, "signed <", 0, "out").store(9, 24, 1)
-        program.move(1, 9, _REGISTERS_AT).set(2, _REGISTERS).load(3, 6).call("copy kernel")
-        program.load(1, 9, _REGISTERS_AT + _SEGMENT_AT).jump_if(1, "!=", _SEGMENT_64, "foreign")
-        program.load(1, 9, _REGISTERS_AT + _NUMBER_AT).store(9, 16, 1).store(10, -8, 1, 4)
-        program.find(self._kinds, -8, "out").load(7, 0, 0, 4).jump_if(7, "==", 0, "out")
-        for number, at in enumerate(_ARGUMENTS_AT):
-            program.load(1, 9, _REGISTERS_AT + at).store(9, 32 + 8 * number, 1)
+        # Most calls mean nothing. They are told first, by what takes the least. Register 6: context, 7: registers.
+        program = bpf.Program().move(6, 1).load(1, 6, 8).jump_if(1, "signed <", 0, "out").load(7, 6)
+        program.load(1, 7, _SEGMENT_AT).jump_if(1, "!=", _SEGMENT_64, "foreign")
+        program.load(8, 7, _NUMBER_AT).store(10, -8, 8, 4)
+        program.find(self._kinds, -8, "out").load(1, 0, 0, 4).jump_if(1, "==", 0, "out").store(10, -16, 1)
         # Programs ask where they are (lseek by 0 from here) as often as they open a file, and for memory (mmap of no
         # file) as often as they decode one. Neither means anything.
-        program.load(1, 9, 16).jump_if(1, "==", NUMBERS["mmap"], "map").jump_if(1, "!=", NUMBERS["lseek"], "kept")
-        program.load(1, 9, 48).jump_if(1, "!=", _FROM_HERE, "kept")
-        program.load(1, 9, 40).jump_if(1, "==", 0, "out").jump("kept")
-        program.label("map").load(1, 9, 56).mask(1, _ANONYMOUS).jump_if(1, "!=", 0, "out").label("kept")
-        # Register 6: where the second pointer is, 7: what to copy.
-        program.set(8, HEAD).move(1, 7).mask(1, 0xFF).jump_if(1, "==", _WHAT[""], "put")
+        program.jump_if(8, "==", NUMBERS["mmap"], "map").jump_if(8, "!=", NUMBERS["lseek"], "kept")
+        program.load(1, 7, _ARGUMENTS_AT[2]).jump_if(1, "!=", _FROM_HERE, "kept")
+        program.load(1, 7, _ARGUMENTS_AT[1]).jump_if(1, "==", 0, "out").jump("kept")
+        program.label("map").load(1, 7, _ARGUMENTS_AT[3]).mask(1, _ANONYMOUS).jump_if(1, "!=", 0, "out").label("kept")
+        self._begun(program)
+        program.load(1, 7, _NUMBER_AT).store(9, 16, 1).load(1, 6, 8).store(9, 24, 1)
+        for number, at in enumerate(_ARGUMENTS_AT):
+            program.load(1, 7, at).store(9, 32 + 8 * number, 1)
+        program.load(7, 10, -16)
+        # Register 6: where the second pointer is, 7: what to copy, 8: the length of the record.
+        program.move(8, 7).shift_right(8, 24).mask(8, 0x7F).move(1, 7).mask(1, 0xFF).jump_if(1, "==", _WHAT[""], "put")
         program.move(2, 7).shift_right(2, 8).mask(2, 0x38).add(2, 9).load(3, 2, 32)
         program.move(6, 7).shift_right(6, 16).mask(6, 0x38).add(6, 9).load(6, 6, 32).move(7, 1)
         program.move(1, 9, HEAD).jump_if(7, "==", _WHAT["blocks"], "blocks").set(2, PATH).call("copy user string")
@@ -206,7 +209,9 @@ class CallRecorder:
         program.label("blocks").set(2, BLOCK).call("copy user")
         program.move(1, 9, HEAD + BLOCK).set(2, BLOCK).move(3, 6).call("copy user")
         program.set(8, HEAD + 2 * BLOCK).jump("put")
-        program.label("foreign").store_number(10, -8, 0).find(self._counts, -8, "out").count(0, _FOREIGN).jump("out")
+        self._begun(program.label("foreign")).store_number(10, -8, 0).find(self._counts, -8, "out").count(
+            0, _FOREIGN
+        ).jump("out")
         return self._ended(program)
 
     @staticmethod
@@ -216,4 +221,4 @@ class CallRecorder:
 
 
 def _kind(copied: Copied) -> int:
-    return _WHAT[copied.what] | copied.first * 8 << 8 | copied.second * 8 << 16
+    return _WHAT[copied.what] | copied.first * 8 << 8 | copied.second * 8 << 16 | copied.head << 24

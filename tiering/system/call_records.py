@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 #: A record, in words of 8 bytes: time (ns since boot), process and thread, call, result, six arguments, and what was
-#: copied from the process: a path that ends with a zero byte, or two blocks of 16 bytes.
+#: copied from the process: a path that ends with a zero byte, or two blocks of 16 bytes. Where nothing was copied, it
+#: may have fewer arguments: those that mean nothing are left out of the most frequent calls.
 TIME, WHO, CALL, RESULT, ARGUMENTS, COPIED = 0, 1, 2, 3, 4, 10
 #: B of a record without copies, of a block, and of the longest path.
 HEAD, BLOCK, PATH = 80, 16, 4096
@@ -17,21 +18,28 @@ FORK, END, EXEC, SIGNAL = 1024, 1025, 1026, 1027
 class Copied(NamedTuple):
     """What to copy at the end of a call: "" (nothing), "path", "paths", "blocks", or "path and block"; and from where.
 
-    first, second: the numbers of the arguments that point to it, from 0.
+    first, second: the numbers of the arguments that point to it, from 0. arguments: how many are recorded.
     """
 
     what: str = ""
     first: int = 0
     second: int = 0
+    arguments: int = 6
+
+    @property
+    def head(self) -> int:
+        """B of a record without what was copied."""
+        return (ARGUMENTS + self.arguments) * 8
 
 
+_ONE, _THREE, _FOUR = (Copied(arguments=count) for count in (1, 3, 4))
 _PLAIN, _FIRST, _SECOND = Copied(), Copied("path", 0), Copied("path", 1)
 
 #: The number and the copies of each call.
 _CALLS: Final[dict[str, tuple[int, Copied]]] = {
-    "read": (0, _PLAIN), "write": (1, _PLAIN), "open": (2, _FIRST), "close": (3, _PLAIN), "lseek": (8, _PLAIN),
-    "mmap": (9, _PLAIN), "pread64": (17, _PLAIN), "pwrite64": (18, _PLAIN), "readv": (19, _PLAIN),
-    "writev": (20, _PLAIN), "pipe": (22, Copied("blocks", 0)), "dup": (32, _PLAIN), "dup2": (33, _PLAIN),
+    "read": (0, _ONE), "write": (1, _ONE), "open": (2, _FIRST), "close": (3, _ONE), "lseek": (8, _THREE),
+    "mmap": (9, _PLAIN), "pread64": (17, _FOUR), "pwrite64": (18, _FOUR), "readv": (19, _ONE),
+    "writev": (20, _ONE), "pipe": (22, Copied("blocks", 0)), "dup": (32, _PLAIN), "dup2": (33, _PLAIN),
     "sendfile": (40, Copied("blocks", 2, 2)), "socket": (41, _PLAIN), "accept": (43, _PLAIN), "recvmsg": (47, _PLAIN),
     "socketpair": (53, Copied("blocks", 3, 3)), "fcntl": (72, _PLAIN), "fsync": (74, _PLAIN), "fdatasync": (75, _PLAIN),
     "truncate": (76, _FIRST), "ftruncate": (77, _PLAIN), "getdents": (78, _PLAIN), "chdir": (80, _FIRST),

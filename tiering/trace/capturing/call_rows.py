@@ -43,7 +43,20 @@ OPERATIONS = pl.Series(["open", "read", "write", "close"], dtype=EVENT_SCHEMA["o
 MODES = pl.Series(["r", "w", "rw", "rw", None], dtype=pl.String())
 _NONE = np.iinfo(np.int64).min
 #: B of a record with its header, at least.
-_RECORD = records.HEAD + 8
+_RECORD = (records.ARGUMENTS + 1) * 8 + 8
+_NO_ARGUMENTS = [0] * 6
+
+
+def words_of(taken: bytes, words: memoryview, at: int) -> tuple[list[int], bytes]:
+    """Return the first ten words of a record, and what it copied. at: where it begins in `words`, those of `taken`.
+
+    Arguments that mean nothing, and so are not recorded, are 0.
+    """
+    length = words[at - 1] & 0x3FFFFFFF
+    found = words[at : at + min(records.COPIED, length // 8)].tolist()
+    if len(found) < records.ARGUMENTS or len(taken) < at * 8 + length:
+        raise ValueError("expected whole records")
+    return found + _NO_ARGUMENTS[: records.COPIED - len(found)], taken[(at + records.COPIED) * 8 : at * 8 + length]
 
 
 def add_rows(
@@ -74,11 +87,10 @@ def add_rows(
         )
         if at >= len(taken):
             break
-        first, length = at // 8 + 1, words[at // 8] & 0x3FFFFFFF
         before = calls.waiting
-        handle(words[first : first + records.COPIED].tolist(), taken[at + _RECORD : at + 8 + length])
+        handle(*words_of(taken, words, at // 8 + 1))
         places += [used] * (calls.waiting - before)
-        at += 8 + -(-length // 8) * 8
+        at += 8 + -(-(words[at // 8] & 0x3FFFFFFF) // 8) * 8
     made = _events(rows[:used], files)
     if places:
         # An event comes before the row whose number is its place.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tiering.system import call_records as records
 from tiering.system.bpf import records_of
 from tiering.system.inherited_files import open_files_of
-from tiering.trace.capturing.call_rows import NATIVE, add_rows
+from tiering.trace.capturing.call_rows import NATIVE, add_rows, words_of
 from tiering.trace.capturing.kernel_words import MAKES_RING, RING, WORDS, Row, how_it_ended, path_in, signed
 from tiering.trace.capturing.real_names import without_links
 from tiering.trace.readers.base import Damage
@@ -28,7 +28,6 @@ _DIRECTORY = os.O_DIRECTORY | getattr(os, "O_PATH", 0)
 _SEEK_END = 2
 #: What an open allows, by the last bits of its flags.
 _MODES = ("r", "w", "rw", "rw")
-_PATH_AT = records.COPIED * 8
 
 #: Takes the first ten words of a record, what was copied, and its process.
 Handler = Callable[[Row, bytes, Process], None]
@@ -94,8 +93,7 @@ class KernelCalls:
             return
         words = memoryview(taken).cast("Q")
         for at in records_of(taken):
-            length = words[at - 1] & 0x3FFFFFFF
-            self._one(words[at : at + records.COPIED].tolist(), taken[at * 8 + _PATH_AT : at * 8 + length])
+            self._one(*words_of(taken, words, at))
 
     def _one(self, row: Row, copied: bytes) -> None:
         pid, call = row[records.WHO] >> 32, row[records.CALL]
