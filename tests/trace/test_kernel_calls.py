@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiering.system import bpf
 from tiering.system.call_records import BLOCK, COPIES, END, EXEC, FORK, HEAD, NUMBERS, PATH
 from tiering.trace.capturing import call_rows, kernel_calls
 from tiering.trace.capturing.kernel_calls import KernelCalls
@@ -91,6 +92,23 @@ SPECIAL = st.sampled_from(
 @given(st.lists(st.lists(st.one_of(records(), records(), SPECIAL), max_size=30).map(b"".join), min_size=1, max_size=3))
 def test_compiled_code_makes_what_python_makes(taken):
     assert decoded(taken, native=True) == decoded(taken, native=False)
+
+
+@given(st.lists(st.one_of(records(), SPECIAL), max_size=8).map(b"".join), st.integers(0, 1200), st.integers(0, 20))
+def test_records_that_are_cut_or_still_written_wait(taken, cut, busy):
+    piece = bytearray(taken[:cut])
+    places = [at - 1 for at in bpf.records_of(taken) if at * 8 <= len(piece)]
+    if busy < len(places):
+        piece[places[busy] * 8 + 3] |= 0x80
+    done = bpf.finished(piece)
+    assert call_rows.finished(piece) == done == bpf.finished(piece[:done])
+    assert done <= (places[busy] * 8 if busy < len(places) else len(piece))
+    for native in (True, False):
+        made = KernelCalls(0.0)
+        made.join(FIRST, "/", 1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kernel_calls, "NATIVE", native)
+            assert made.add(memoryview(bytes(piece[: places[busy] * 8 + 8 if busy < len(places) else done]))) == done
 
 
 def test_it_is_compiled_here():

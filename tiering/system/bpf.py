@@ -15,7 +15,7 @@ import ctypes
 import mmap
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal, NamedTuple
 
 from tiering.system.kernel_types import type_numbers
@@ -29,7 +29,7 @@ _LICENCE: Final = b"Dual MIT/GPL"
 #: What the kernel puts before the name of a tracepoint to name its type.
 _TYPED: Final = "btf_trace_"
 _PAGE: Final = mmap.PAGESIZE
-_BUSY, _DISCARDED = 1 << 31, 1 << 30
+_BUSY, _DISCARDED, _LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1
 
 MapKind = Literal["hash", "array", "array per processor", "ring"]
 _MAP_KINDS: Final[dict[MapKind, int]] = {"hash": 1, "array": 2, "array per processor": 6, "ring": 27}
@@ -221,19 +221,15 @@ class Ring:
         self._positions = memoryview(self._read).cast("Q")
         self._words = memoryview(self._data).cast("Q")
 
-    def take(self) -> bytes:
-        """Remove and return what is in the ring: records as in `records_of`."""
+    def drain(self, handle: Callable[[memoryview], int]) -> None:
+        """Hand what is in the ring to a function, in its place, and make as many B free as it says that it has used.
+
+        The last records may be unfinished (see `finished`). The memory is the ring's: what is kept has to be copied.
+        """
         begin, end = self._positions[0], self._words[0]
-        words, first = self._words, (_PAGE + begin % self._size) // 8
-        at, last = first, first + (end - begin) // 8
-        while at < last:
-            header = words[at]
-            if header & _BUSY:
-                break
-            at += 1 + ((header & 0x3FFFFFFF) + 7) // 8
-        taken = bytes(words[first:at])
-        self._positions[0] = begin + (at - first) * 8
-        return taken
+        first = _PAGE + begin % self._size
+        with memoryview(self._data)[first : first + end - begin] as there:
+            self._positions[0] = begin + handle(there)
 
     def close(self) -> None:
         """Unmap the ring."""
@@ -243,24 +239,27 @@ class Ring:
         self._data.close()
 
 
-def whole_records(taken: bytes) -> bytes:
-    """Return a piece of what `Ring.take` returned without the record that is cut at its end."""
-    words, at = memoryview(taken[: len(taken) // 8 * 8]).cast("Q"), 0
-    while at < len(words):
-        after = at + 1 + ((words[at] & 0x3FFFFFFF) + 7) // 8
+def finished(taken: bytes | memoryview) -> int:
+    """Return how many B at the beginning of what a ring holds, or of a copy, are records that are whole and finished.
+
+    A record that a program still writes says so in its header.
+    """
+    words, at = memoryview(taken)[: len(taken) // 8 * 8].cast("Q"), 0
+    while at < len(words) and not words[at] & _BUSY:
+        after = at + 1 + ((words[at] & _LENGTH) + 7) // 8
         if after > len(words):
             break
         at = after
-    return taken[: at * 8]
+    return at * 8
 
 
-def records_of(taken: bytes) -> Iterable[int]:
-    """Yield where each record of what `Ring.take` returned begins, in words of 8 bytes. The word before is its header.
+def records_of(taken: bytes | memoryview) -> Iterable[int]:
+    """Yield where each record of what a ring held begins, in words of 8 bytes. The word before is its header.
 
     The lower 30 bits of a header are the length of the record in B.
     """
     words, at = memoryview(taken).cast("Q"), 0
-    while at < len(words):
+    while at < len(words) and not words[at] & _BUSY:
         if not words[at] & _DISCARDED:
             yield at + 1
-        at += 1 + ((words[at] & 0x3FFFFFFF) + 7) // 8
+        at += 1 + ((words[at] & _LENGTH) + 7) // 8

@@ -12,7 +12,7 @@ import errno
 import os
 import platform
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -42,7 +42,7 @@ _FIRST_NAMESPACE: Final = "pid:[4026531836]"
 class CallRecorder:
     """Records calls while it is open. Use it as a context manager.
 
-    The records that `take` returns are described in tiering.system.call_records.
+    The records are described in tiering.system.call_records.
     """
 
     def __init__(self) -> None:
@@ -84,10 +84,21 @@ class CallRecorder:
         """Return a descriptor that becomes readable when the ring is half full."""
         return self._bell.fd
 
+    def drain(self, handle: Callable[[memoryview], int]) -> None:
+        """Hand the records so far to a function, as `bpf.Ring.drain` does."""
+        self._bells.drain(len)
+        self.ring.drain(handle)
+
     def take(self) -> bytes:
         """Remove and return the records so far, for `bpf.records_of`."""
-        self._bells.take()
-        return self.ring.take()
+        parts: list[bytes] = []
+
+        def keep(there: memoryview) -> int:
+            parts.append(bytes(there[: bpf.finished(there)]))
+            return len(parts[0])
+
+        self.drain(keep)
+        return parts[0]
 
     def lost(self) -> tuple[int, int]:
         """Return how many records did not fit into the ring, and how many calls of 32-bit programs were left out."""

@@ -21,7 +21,8 @@ enum { DUPLICATE = 0, SET_FLAGS = 4, DUPLICATE_CLOSED = 1030 };
 #define MODE 3
 /* Flags of an open that change more than what it allows: O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_PATH. */
 #define SPECIAL (0200 | 01000 | 02000 | 0200000 | 010000000)
-#define BUSY_OR_DISCARDED 0xC0000000u
+#define BUSY 0x80000000u
+#define DISCARDED 0x40000000u
 /* B; leaves space to add an offset and a size in 64 bits. */
 #define MOST ((int64_t)1 << 61)
 #define UNKNOWN INT64_MIN
@@ -277,6 +278,24 @@ static Outcome add_record(State *state, const uint64_t *record, Py_ssize_t lengt
   return outcome;
 }
 
+/* A program may still write the record whose header this is: what the header says is read before the record. */
+static uint32_t header_at(const unsigned char *at) { return __atomic_load_n((const uint32_t *)at, __ATOMIC_ACQUIRE); }
+
+static PyObject *finished(PyObject *Py_UNUSED(module), PyObject *object) {
+  Py_buffer taken = {0};
+  Py_ssize_t at = 0;
+  if (!PyArg_Parse(object, "y*", &taken)) return NULL;
+  const unsigned char *bytes = taken.buf;
+  while (at + 8 <= taken.len) {
+    uint32_t header = header_at(bytes + at);
+    Py_ssize_t after = at + 8 + ((Py_ssize_t)(header & ~(BUSY | DISCARDED)) + 7) / 8 * 8;
+    if (header & BUSY || after > taken.len) break;
+    at = after;
+  }
+  PyBuffer_Release(&taken);
+  return PyLong_FromSsize_t(at);
+}
+
 static PyObject *add(PyObject *Py_UNUSED(module), PyObject *args) {
   Py_buffer taken = {0}, rows = {0};
   State state = {0};
@@ -294,10 +313,10 @@ static PyObject *add(PyObject *Py_UNUSED(module), PyObject *args) {
     outcome = FAILED;
   }
   while (outcome == DONE && at + 8 <= taken.len) {
-    uint32_t header;
-    memcpy(&header, bytes + at, 4);
-    Py_ssize_t length = header & ~BUSY_OR_DISCARDED, after = at + 8 + (length + 7) / 8 * 8;
-    if (!(header & BUSY_OR_DISCARDED)) {
+    uint32_t header = header_at(bytes + at);
+    if (header & BUSY) break;
+    Py_ssize_t length = header & ~DISCARDED, after = at + 8 + (length + 7) / 8 * 8;
+    if (!(header & DISCARDED)) {
       const uint64_t *record = (const uint64_t *)(bytes + at + 8);
       if (after > taken.len || length < ARGUMENTS * 8 || length < least_length(record[CALL])) {
         PyErr_SetString(PyExc_ValueError, "expected whole records");
@@ -319,9 +338,10 @@ static PyObject *add(PyObject *Py_UNUSED(module), PyObject *args) {
 static PyMethodDef methods[] = {
     {"add", add, METH_VARARGS,
      "add(taken, at, members, directories, written, name, numbers, files, open_file, begin, rows, used): add the rows of"
-     " records from byte `at` of `taken` on, until one that is left to the caller. Returns its place, or the end, and how"
+     " records from byte `at` of `taken` on, until one that is left to the caller or not finished. Returns its place and how"
      " many rows are used. written, name: the files of paths, and what adds one. numbers, files: the files of the rows, and"
      " the number of each by identity. open_file: the class."},
+    {"finished", finished, METH_O, "finished(taken): the same as tiering.system.bpf.finished."},
     {NULL, NULL, 0, NULL},
 };
 

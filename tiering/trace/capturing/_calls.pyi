@@ -4,7 +4,7 @@ from tiering.arrays import AnyArray
 from tiering.trace.readers.processes import File, OpenFile, Process
 
 def add(
-    taken: bytes,
+    taken: bytes | memoryview,
     at: int,
     members: dict[int, Process],
     directories: dict[int, str],
@@ -18,3 +18,4 @@ def add(
     used: int,
     /,
 ) -> tuple[int, int]: ...
+def finished(taken: bytes | memoryview, /) -> int: ...

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from tiering.arrays import AnyArray
+from tiering.system import bpf
 from tiering.system import call_records as records
 from tiering.trace.events import EVENT_SCHEMA
 from tiering.trace.readers.processes import File, OpenFile
@@ -23,6 +24,9 @@ except ImportError:
 else:
     #: Whether the C extension is there.
     NATIVE = True
+
+#: What `tiering.system.bpf.finished` does, in C if the extension is there.
+finished: Callable[[bytes | memoryview], int] = _calls.finished if NATIVE else bpf.finished
 
 #: What C writes. operation, mode: places in OPERATIONS and MODES. offset: the least number of all if there is none.
 ROW = np.dtype(
@@ -45,9 +49,11 @@ _NONE = np.iinfo(np.int64).min
 #: B of a record with its header, at least.
 _RECORD = (records.ARGUMENTS + 1) * 8 + 8
 _NO_ARGUMENTS = [0] * 6
+#: The bit of a header whose record is not finished.
+_BUSY = 1 << 31
 
 
-def words_of(taken: bytes, words: memoryview, at: int) -> tuple[list[int], bytes]:
+def words_of(taken: bytes | memoryview, words: memoryview, at: int) -> tuple[list[int], bytes]:
     """Return the first ten words of a record, and what it copied. at: where it begins in `words`, those of `taken`.
 
     Arguments that mean nothing, and so are not recorded, are 0.
@@ -56,18 +62,19 @@ def words_of(taken: bytes, words: memoryview, at: int) -> tuple[list[int], bytes
     found = words[at : at + min(records.COPIED, length // 8)].tolist()
     if len(found) < records.ARGUMENTS or len(taken) < at * 8 + length:
         raise ValueError("expected whole records")
-    return found + _NO_ARGUMENTS[: records.COPIED - len(found)], taken[(at + records.COPIED) * 8 : at * 8 + length]
+    copied = bytes(taken[(at + records.COPIED) * 8 : at * 8 + length])
+    return found + _NO_ARGUMENTS[: records.COPIED - len(found)], copied
 
 
 def add_rows(
-    taken: bytes,
+    taken: bytes | memoryview,
     calls: Calls,
     directories: dict[int, str],
     begin: float,
     name: Callable[[str], File],
     handle: Callable[[list[int], bytes], None],
-) -> None:
-    """Add the events of records, as `CallRecorder.take` returned them.
+) -> int:
+    """Add the events of records, as `CallRecorder.drain` hands them over. Return how many B of them are finished.
 
     directories: where each process is. begin: s since the epoch when the clock of the records was 0. name: adds a path
     to `calls.files.written`. handle: takes the words of a record that C leaves over, and what it copied, and adds its
@@ -85,7 +92,7 @@ def add_rows(
         at, used = _calls.add(
             taken, at, members, directories, written, name, numbers, files, OpenFile, begin, rows, used
         )
-        if at >= len(taken):
+        if at >= len(taken) or words[at // 8] & _BUSY:
             break
         before = calls.waiting
         handle(*words_of(taken, words, at // 8 + 1))
@@ -97,6 +104,7 @@ def add_rows(
         order = np.argsort(np.concatenate([np.arange(used), np.array(places) - 0.5]), kind="stable")
         made = pl.concat([made, calls.take_waiting()])[order]
     calls.add_events(made)
+    return at
 
 
 def _events(rows: AnyArray, files: list[File]) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 
 from tiering.system import call_records as records
-from tiering.system.bpf import records_of
+from tiering.system.bpf import finished, records_of
 from tiering.system.inherited_files import open_files_of
 from tiering.trace.capturing.call_rows import NATIVE, add_rows, words_of
 from tiering.trace.capturing.kernel_words import MAKES_RING, RING, WORDS, Row, how_it_ended, path_in, signed
@@ -86,14 +86,14 @@ class KernelCalls:
         self._directories[pid], self._threads[pid] = directory, threads
         self._inherit(process, pid)
 
-    def add(self, taken: bytes) -> None:
-        """Process what `CallRecorder.take` returned."""
+    def add(self, taken: bytes | memoryview) -> int:
+        """Process records, as `CallRecorder.drain` hands them over. Return how many B of them are finished."""
         if NATIVE:
-            add_rows(taken, self.calls, self._directories, self._begin, self._name, self._one)
-            return
+            return add_rows(taken, self.calls, self._directories, self._begin, self._name, self._one)
         words = memoryview(taken).cast("Q")
         for at in records_of(taken):
             self._one(*words_of(taken, words, at))
+        return finished(taken)
 
     def _one(self, row: Row, copied: bytes) -> None:
         pid, call = row[records.WHO] >> 32, row[records.CALL]

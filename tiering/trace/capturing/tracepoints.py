@@ -10,11 +10,10 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from tiering.system.bpf import whole_records
 from tiering.system.call_recorder import CallRecorder
 from tiering.system.inherited_files import exists
 from tiering.system.page_fault_events import PageFaultEvents, attached_to
@@ -39,13 +38,12 @@ def record_tracepoints(command: Sequence[str], to: Path, work: Path) -> Run:
     except OSError as error:
         raise UnavailableError(error.strerror or str(error)) from error
     with recorder, tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(work)) as file:
-        waiting = _Waiting(recorder, file)
         with held(command) as process:
             recorder.follow([process.pid])
             faults = attached_to(process.pid)
         with passing_on(lambda: process.pid):
             try:
-                return _recorded(process, recorder, waiting, faults, to, work)
+                return _recorded(process, recorder, file, faults, to, work)
             except BaseException:
                 # The command does not depend on its trace.
                 process.wait()
@@ -55,16 +53,18 @@ def record_tracepoints(command: Sequence[str], to: Path, work: Path) -> Run:
 def _recorded(
     process: subprocess.Popen[bytes],
     recorder: CallRecorder,
-    waiting: _Waiting,
+    file: IO[bytes],
     faults: PageFaultEvents | None,
     to: Path,
     work: Path,
 ) -> Run:
+    from tiering.trace.capturing.call_rows import finished  # noqa: PLC0415
     from tiering.trace.capturing.kernel_calls import KernelCalls  # noqa: PLC0415
     from tiering.trace.capturing.mapped_reads import MappedReads  # noqa: PLC0415
     from tiering.trace.parquet_writer import TraceWriter  # noqa: PLC0415
     from tiering.trace.readers.base import Damage  # noqa: PLC0415
 
+    waiting = _Waiting(recorder, file, finished)
     calls, events = KernelCalls(time.time() - time.monotonic()), TraceWriter(work)
     mapped = MappedReads(process.pid, faults, events)
     calls.start(process.pid, link_of("/proc/self/cwd") or "")
@@ -108,10 +108,13 @@ def _count_lost(recorder: CallRecorder, damage: Damage) -> None:
 
 
 class _Waiting:
-    """Records that are out of the ring and not processed yet: in memory if they are few, else in a file."""
+    """Records that are out of the ring and not processed yet: in memory if they are few, else in a file.
 
-    def __init__(self, recorder: CallRecorder, file: IO[bytes]) -> None:
-        self._recorder, self._file = recorder, file
+    finished: what bpf.finished does.
+    """
+
+    def __init__(self, recorder: CallRecorder, file: IO[bytes], finished: Callable[[bytes | memoryview], int]) -> None:
+        self._recorder, self._file, self._finished = recorder, file, finished
         self._begin = self._end = 0
 
     @property
@@ -121,13 +124,19 @@ class _Waiting:
 
     def fill(self) -> None:
         """Empty the ring."""
+        self._recorder.drain(self._keep)
+
+    def _keep(self, there: memoryview) -> int:
         self._file.seek(self._end)
-        self._end += self._file.write(self._recorder.take())
+        kept = self._file.write(there[: self._finished(there)])
+        self._end += kept
+        return kept
 
     def next(self) -> bytes:
         """Remove and return some records."""
         self._file.seek(self._begin)
-        taken = whole_records(self._file.read(min(_AT_ONCE, self.length)))
+        taken = self._file.read(min(_AT_ONCE, self.length))
+        taken = taken[: self._finished(taken)]
         self._begin += len(taken)
         if self._begin == self._end and self._begin:
             self._begin = self._end = self._file.seek(0)

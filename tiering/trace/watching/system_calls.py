@@ -53,7 +53,7 @@ class SystemCalls:
 
     def drain(self) -> None:
         """Process what the ring holds."""
-        self._calls.add(self._recorder.take())
+        self._recorder.drain(self._calls.add)
         self._leave_ended()
 
     def take(self, look: Look) -> pl.DataFrame:
