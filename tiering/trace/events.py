@@ -53,6 +53,11 @@ EVENT_SCHEMA = pl.Schema(
 )
 
 
+def in_order(events: pl.DataFrame) -> pl.DataFrame:
+    """Return events in order of time; those that are in order already as they are, which takes a tenth of the time."""
+    return events if events["time"].is_sorted() else events.sort("time", maintain_order=True)
+
+
 _IS_UNPLACED = (pl.col("op") == "read") & (pl.col("flags") == UNPLACED).fill_null(value=False)
 #: Reads without even a likely position: they neither follow nor overlap another read.
 IS_NOWHERE = _IS_UNPLACED & pl.col("offset").is_null()

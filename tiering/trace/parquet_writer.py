@@ -42,16 +42,11 @@ class TraceWriter:
 
     def add(self, batch: pl.DataFrame) -> None:
         """Add events (EVENT_SCHEMA). The sum mapped_bytes, in B, excludes the machinery of programs."""
-        op, size = pl.col("op"), pl.col("size")
-        sums = batch.select(
-            read=size.filter(op == "read").sum(),
-            written=size.filter(op == "write").sum(),
-        )
-        read, written = sums.row(0)
+        op, size = batch["op"], batch["size"]
         self.events += len(batch)
-        self.bytes_read += int(read)
-        self.bytes_written += int(written)
-        self.mapped_bytes += int(batch.filter(op == "mmap").filter(~is_noise())["size"].sum())
+        self.bytes_read += int(size.filter(op == "read").sum())
+        self.bytes_written += int(size.filter(op == "write").sum())
+        self.mapped_bytes += int(batch.select("size", "path").filter(op == "mmap").filter(~is_noise())["size"].sum())
         if not len(batch):
             return
         self._waiting.append(batch)

@@ -27,27 +27,36 @@ enum { DUPLICATE = 0, SET_FLAGS = 4, DUPLICATE_CLOSED = 1030 };
 #define MOST ((int64_t)1 << 61)
 #define UNKNOWN INT64_MIN
 
-/* A row, as `ROW` in call_rows.py has it. operation and mode: their places in its `OPERATIONS` and `MODES`. */
+/* A row, as `ROW` in call_rows.py has it. operation, mode and duration: places in its
+ * `OPERATIONS`, `MODES` and `DURATIONS`. */
 typedef struct {
   double when;
   int64_t offset, size;
   uint32_t file;
   int32_t pid, group;
-  uint8_t operation, mode, spare[2];
+  uint8_t operation, mode, duration, spare;
 } Row;
-enum { OPENS, READS, WRITES, CLOSES };
+enum { OPENS, CLOSES, READS, WRITES };
 /* The place of no mode. */
 #define NO_MODE 4
+
+/* A process with its descriptors and group, or a file with its number. */
+enum { PLACES = 64 };
+typedef struct {
+  PyObject *object, *descriptors;
+  uint32_t number;
+  int32_t group;
+} Known;
 
 typedef struct {
   PyObject *members, *directories, *written, *name, *numbers, *files, *open_file;
   double begin;
   Row *rows;
   Py_ssize_t used, room;
-  /* The process of the last record, and the file of the last row. */
-  PyObject *process, *descriptors, *last;
-  uint32_t pid, last_number;
-  int32_t group;
+  /* The process of the present record, and those of records before, by the last bits of their numbers: workers take
+   * turns. The same of files and their numbers among those of the rows, by their addresses. */
+  Known *process;
+  Known processes[PLACES], numbered[PLACES];
 } State;
 
 typedef enum { FAILED = -1, LEFT, DONE } Outcome;
@@ -91,26 +100,29 @@ static int set_number(PyObject *object, PyObject *name, int64_t number) {
 
 /* Makes the process of a record the present one. LEFT: it is not known. */
 static Outcome turn_to(State *state, uint32_t pid) {
-  if (state->process != NULL && state->pid == pid) return DONE;
+  Known *known = &state->processes[pid % PLACES];
+  state->process = known;
+  if (known->object != NULL && known->number == pid) return DONE;
   PyObject *process = found(state->members, pid), *descriptors, *group;
   if (process == NULL) return PyErr_Occurred() ? FAILED : LEFT;
   descriptors = PyObject_GetAttr(process, s_descriptors);
   group = PyObject_GetAttr(process, s_group);
-  keep(&state->process, process);
-  keep(&state->descriptors, descriptors);
-  state->pid = pid;
-  state->group = group == NULL ? -1 : (int32_t)PyLong_AsLong(group);
+  keep(&known->object, process);
+  keep(&known->descriptors, descriptors);
+  known->number = pid;
+  known->group = group == NULL ? -1 : (int32_t)PyLong_AsLong(group);
   Py_XDECREF(group);
   if (descriptors != NULL && !PyDict_Check(descriptors)) PyErr_SetString(PyExc_TypeError, "descriptors: expected a dict");
   if (!PyErr_Occurred()) return DONE;
-  Py_CLEAR(state->process);
+  Py_CLEAR(known->object);
   return FAILED;
 }
 
 /* Sets the number of a file among those of these rows. */
 static int number_of(State *state, PyObject *file, uint32_t *number) {
-  if (file == state->last) {
-    *number = state->last_number;
+  Known *near = &state->numbered[((uintptr_t)file >> 4) % PLACES];
+  if (near->object == file) {
+    *number = near->number;
     return 1;
   }
   PyObject *identity = PyObject_GetAttr(file, s_identity), *known, *fresh;
@@ -127,8 +139,8 @@ static int number_of(State *state, PyObject *file, uint32_t *number) {
   Py_DECREF(identity);
   if (PyErr_Occurred()) return 0;
   Py_INCREF(file);
-  keep(&state->last, file);
-  state->last_number = *number;
+  keep(&near->object, file);
+  near->number = *number;
   return 1;
 }
 
@@ -141,7 +153,7 @@ static int add_row(State *state, const uint64_t *record, int operation, PyObject
   }
   if (!number_of(state, file, &number)) return 0;
   state->rows[state->used++] = (Row){state->begin + (double)record[TIME] / 1e9, offset, size, number,
-                                     (int32_t)state->pid, state->group, (uint8_t)operation, (uint8_t)mode, {0, 0}};
+                                     (int32_t)state->process->number, state->process->group, (uint8_t)operation, (uint8_t)mode, 0, 0};
   return 1;
 }
 
@@ -174,7 +186,7 @@ static Outcome move(State *state, const uint64_t *record, PyObject *opened, int 
 
 static Outcome close_file(State *state, const uint64_t *record, PyObject *opened) {
   PyObject *key = PyLong_FromUnsignedLong((uint32_t)record[ARGUMENTS]), *file = PyObject_GetAttr(opened, s_file);
-  int done = key != NULL && file != NULL && PyDict_DelItem(state->descriptors, key) == 0 &&
+  int done = key != NULL && file != NULL && PyDict_DelItem(state->process->descriptors, key) == 0 &&
              add_row(state, record, CLOSES, file, UNKNOWN, 0, NO_MODE);
   Py_XDECREF(key);
   Py_XDECREF(file);
@@ -200,7 +212,7 @@ static PyObject *named(State *state, const char *copied, Py_ssize_t most, int is
   if (length == 0 || (*copied != '/' && !is_here)) return NULL;
   path = PyUnicode_DecodeUTF8(copied, length, "backslashreplace");
   if (path != NULL && *copied != '/') {
-    directory = found(state->directories, state->pid);
+    directory = found(state->directories, state->process->number);
     whole = NULL;
     if (directory != NULL && PyObject_IsTrue(directory) == 1) whole = PyUnicode_FromFormat("%U/%U", directory, path);
     Py_XDECREF(directory);
@@ -215,15 +227,25 @@ static PyObject *named(State *state, const char *copied, Py_ssize_t most, int is
   return file;
 }
 
+/* Returns what OpenFile(file, 0) does, without the bytecode of its __init__, or NULL with an error set. */
+static PyObject *opened_at_0(State *state, PyObject *file) {
+  PyObject *opened = PyType_GenericAlloc((PyTypeObject *)state->open_file, 0);
+  if (opened != NULL && PyObject_SetAttr(opened, s_file, file) == 0 && set_number(opened, s_offset, 0) &&
+      PyObject_SetAttr(opened, s_append, Py_False) == 0)
+    return opened;
+  Py_XDECREF(opened);
+  return NULL;
+}
+
 static Outcome open_file(State *state, const uint64_t *record, uint64_t directory, uint64_t flags, const char *copied,
                          Py_ssize_t most) {
   PyObject *file, *opened, *key;
   if (flags & SPECIAL) return LEFT;
   file = named(state, copied, most, (int32_t)directory == HERE);
   if (file == NULL) return PyErr_Occurred() ? FAILED : LEFT;
-  opened = PyObject_CallFunction(state->open_file, "Oi", file, 0);
+  opened = opened_at_0(state, file);
   key = PyLong_FromUnsignedLongLong(record[RESULT]);
-  int done = opened != NULL && key != NULL && PyDict_SetItem(state->descriptors, key, opened) == 0 &&
+  int done = opened != NULL && key != NULL && PyDict_SetItem(state->process->descriptors, key, opened) == 0 &&
              add_row(state, record, OPENS, file, UNKNOWN, 0, (int)(flags & MODE));
   Py_DECREF(file);
   Py_XDECREF(opened);
@@ -264,7 +286,7 @@ static Outcome add_record(State *state, const uint64_t *record, Py_ssize_t lengt
     default:
       return LEFT;
   }
-  PyObject *opened = found(state->descriptors, (uint32_t)record[ARGUMENTS]);
+  PyObject *opened = found(state->process->descriptors, (uint32_t)record[ARGUMENTS]);
   if (opened == NULL) return PyErr_Occurred() ? FAILED : LEFT;
   switch (call) {
     case READ: case READ_PARTS: outcome = move(state, record, opened, READS, UNKNOWN, 0); break;
@@ -301,9 +323,9 @@ static PyObject *add(PyObject *Py_UNUSED(module), PyObject *args) {
   State state = {0};
   Py_ssize_t at = 0;
   Outcome outcome = DONE;
-  if (!PyArg_ParseTuple(args, "y*nO!O!O!OO!O!Odw*n", &taken, &at, &PyDict_Type, &state.members, &PyDict_Type,
+  if (!PyArg_ParseTuple(args, "y*nO!O!O!OO!O!O!dw*n", &taken, &at, &PyDict_Type, &state.members, &PyDict_Type,
                         &state.directories, &PyDict_Type, &state.written, &state.name, &PyDict_Type, &state.numbers,
-                        &PyList_Type, &state.files, &state.open_file, &state.begin, &rows, &state.used))
+                        &PyList_Type, &state.files, &PyType_Type, &state.open_file, &state.begin, &rows, &state.used))
     return NULL;
   state.rows = rows.buf;
   state.room = rows.len / (Py_ssize_t)sizeof(Row);
@@ -327,9 +349,11 @@ static PyObject *add(PyObject *Py_UNUSED(module), PyObject *args) {
     }
     if (outcome == DONE) at = after;
   }
-  Py_XDECREF(state.process);
-  Py_XDECREF(state.descriptors);
-  Py_XDECREF(state.last);
+  for (int place = 0; place < PLACES; place++) {
+    Py_XDECREF(state.processes[place].object);
+    Py_XDECREF(state.processes[place].descriptors);
+    Py_XDECREF(state.numbered[place].object);
+  }
   PyBuffer_Release(&taken);
   PyBuffer_Release(&rows);
   return outcome == FAILED ? NULL : Py_BuildValue("nn", at, state.used);

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tiering.system import call_records as records
 from tiering.system.bpf import finished, records_of
 from tiering.system.inherited_files import open_files_of
-from tiering.trace.capturing.call_rows import NATIVE, add_rows, words_of
+from tiering.trace.capturing.call_rows import NATIVE, CallRows, words_of
 from tiering.trace.capturing.kernel_words import MAKES_RING, RING, WORDS, Row, how_it_ended, path_in, signed
 from tiering.trace.capturing.real_names import without_links
 from tiering.trace.readers.base import Damage
@@ -44,6 +44,7 @@ class KernelCalls:
     def __init__(self, begin: float) -> None:
         """Start with no process. begin: s since the epoch when the machine's clock of records was 0."""
         self.calls = Calls()
+        self._rows = CallRows(self.calls)
         self.ended: list[int] = []
         self.strange = 0
         self._begin = begin
@@ -89,7 +90,7 @@ class KernelCalls:
     def add(self, taken: bytes | memoryview) -> int:
         """Process records, as `CallRecorder.drain` hands them over. Return how many B of them are finished."""
         if NATIVE:
-            return add_rows(taken, self.calls, self._directories, self._begin, self._name, self._one)
+            return self._rows.add(taken, self._directories, self._begin, self._name, self._one)
         words = memoryview(taken).cast("Q")
         for at in records_of(taken):
             self._one(*words_of(taken, words, at))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from tiering.trace.events import EVENT_SCHEMA
+from tiering.trace.events import EVENT_SCHEMA, in_order
 from tiering.trace.readers.processes import File, Files, OpenFile, Process, ProcessTree, unescape
 
 #: B; leaves space to add an offset and a size in 64 bits.
@@ -103,7 +103,7 @@ class Calls:
         An interrupted call is complete, and recorded, later than it began. Later events wait for it, unless they are
         most of what there is, since a call may take hours.
         """
-        table = pl.concat([self._held, *self._tables, self.take_waiting()]).sort("time", maintain_order=True)
+        table = in_order(pl.concat([self._held, *self._tables, *([self.take_waiting()] if self.cells else [])]))
         self._tables.clear()
         sure = int(table["time"].search_sorted(until, side="left"))
         if len(table) - sure > _MOST_HELD:

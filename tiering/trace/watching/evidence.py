@@ -11,7 +11,7 @@ import polars as pl
 
 from tiering.system.process_tree import TreeLook
 from tiering.trace.completeness import Completeness
-from tiering.trace.events import IS_NOWHERE
+from tiering.trace.events import IS_NOWHERE, in_order
 from tiering.trace.watching.byte_totals import ByteTotals
 from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.file_positions import FilePositions
@@ -83,9 +83,10 @@ class Evidence:
                     read = int(found.filter(pl.col("op") == "read")["size"].sum())
                     mapped, self._mapped_read = mapped + read, self._mapped_read + read
                     self._reads += int((found["op"] == "read").sum())
-        events = pl.concat(parts).sort("time", maintain_order=True)
+        events = in_order(pl.concat(parts))
         self._count(events, look)
-        touched, again = self._of_dataset(events.filter(pl.col("op") == "read"))
+        reads = events.select("op", "file", "offset", "size", "path", "flags").filter(pl.col("op") == "read")
+        touched, again = self._of_dataset(reads)
         is_seen = isinstance(self._faults, PageFaultSource)
         names = self._faults.maps.names() if isinstance(self._faults, PageFaultSource) else set()
         opened = self._calls.paths() if isinstance(self._calls, SystemCalls) else self._positions.paths
@@ -127,12 +128,12 @@ class Evidence:
 
     def _count(self, events: pl.DataFrame, look: Look) -> None:
         """Add up the calls, and the bytes whose files are unknown."""
-        moved = events.filter(pl.col("op").is_in(["read", "write"]))
-        somewhere = moved.filter(pl.col("path").is_not_null(), IS_NOWHERE)
-        for path, pid in somewhere.group_by("path").agg(pl.col("pid").first()).rows():
+        somewhere = events.filter(IS_NOWHERE, pl.col("path").is_not_null()).unique("path", keep="first")
+        for path, pid in somewhere.select("path", "pid").rows():
             self._somewhere.setdefault(path, self._files.size(path, pid))
+        moved = events.select("op", "size", "path").filter(pl.col("op").is_in(["read", "write"]))
         self._moved += int(moved["size"].sum())
-        self._nameless += int(moved.filter(pl.col("path").is_null())["size"].sum())
+        self._nameless += int(moved["size"].filter(moved["path"].is_null()).sum())
         self._reads += sum(count.reads for count in look.counts.values())
         self._writes += sum(count.writes for count in look.counts.values())
 

@@ -30,6 +30,8 @@ from tiering.units import format_percent, format_seconds
 
 #: s from the end of the first process to a further look, if others of its tree still run.
 _SOONEST = 0.1
+#: s to wait at least for what is due by the pace. Waking up costs, too, which moves it on a little each time.
+_SHORTEST = 0.05
 
 
 class Recorder:
@@ -159,14 +161,14 @@ class Recorder:
             now = time.monotonic()
             # The tree has probably ended with its first process, or is about to: look soon, whatever that costs.
             soon = float("inf") if self._soon is None else self._last_time + self._soon
-            look = min(self._pace.next_look(), soon, end or float("inf"))
-            if now >= look:
+            at_last, look, sample = min(soon, end or float("inf")), self._pace.next_look(), self._pace.next_sample()
+            if now >= min(look, at_last):
                 return
-            if now >= self._pace.next_sample():
+            if now >= sample:
                 with self._costing("sample"):
                     self._processes.sample()
                 continue
-            self._poll(max(0.0, min(look, self._pace.next_sample()) - now), signals)
+            self._poll(min(at_last, max(min(look, sample), now + _SHORTEST)) - now, signals)
 
     def _poll(self, seconds: float, signals: Remembered) -> None:
         waiting = select.poll()

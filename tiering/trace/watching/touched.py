@@ -42,19 +42,20 @@ class Touched:
         return first, total - first
 
     def _parts(self, reads: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-        """Return a hash of each part that was read, sorted and once each; and its B, to the end of the file's reads."""
+        """Return a hash of each part that was read, sorted and once each; and its B, to where the furthest read ends."""
         start = reads["offset"].to_numpy()
         begin, until = start // _PART, -(-(start + reads["size"].to_numpy()) // _PART)
         counts = until - begin
         ends = np.cumsum(counts)
         part = np.repeat(begin - (ends - counts), counts) + np.arange(int(ends[-1]) if len(ends) else 0)
         keys = mixed(np.repeat(reads["file"].to_numpy(), counts) + mixed(part.astype(np.uint64)))
-        furthest = reads.select((pl.col("offset") + pl.col("size")).max().over("file"))["offset"].to_numpy()
-        sizes = np.minimum(_PART, np.repeat(furthest, counts) - part * _PART)
+        sizes = np.minimum(_PART, np.repeat(start + reads["size"].to_numpy(), counts) - part * _PART)
         order = np.argsort(keys)
         keys, sizes = keys[order], sizes[order]
+        firsts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+        if len(firsts) < len(keys):
+            keys, sizes = keys[firsts], np.maximum.reduceat(sizes, firsts)
         kept = self._share.has(keys)
-        kept[1:] &= keys[1:] != keys[:-1]
         return keys[kept], sizes[kept]
 
 
