@@ -80,9 +80,10 @@ class Evidence:
                 if source.counted:
                     counted.append(found)
                 else:
-                    read = int(found.filter(pl.col("op") == "read")["size"].sum())
+                    is_read = found["op"] == "read"
+                    read = int(found["size"].filter(is_read).sum())
                     mapped, self._mapped_read = mapped + read, self._mapped_read + read
-                    self._reads += int((found["op"] == "read").sum())
+                    self._reads += int(is_read.sum())
         events = in_order(pl.concat(parts))
         self._count(events, look)
         reads = events.select("op", "file", "offset", "size", "path", "flags").filter(pl.col("op") == "read")

@@ -34,6 +34,7 @@ _HUGE_SHARE = 0.002
 _NAMES = 1 << 16
 #: s between two readings of all maps, which find those that moved.
 _REFRESH = 20.0
+_READ_OR_ACCESS = pl.Series(["read", "access"], dtype=EVENT_SCHEMA["op"])
 _SHOWS = "which pages of mapped files are touched for the first time since they were mapped or dropped, and when"
 _LACKS = (
     "touches of pages that stay in memory, the extent of a read within 64 KiB of a fault, and whether a page of a file "
@@ -278,7 +279,7 @@ class PageFaultSource:
             {"time": runs.time, "file": runs.file, "offset": runs.start, "size": runs.end - runs.start, "pid": runs.pid}
         ).select(
             "time",
-            pl.Series(np.where(is_access, "access", "read")).alias("op"),
+            _READ_OR_ACCESS.gather(is_access.astype(np.uint8)).alias("op"),
             "file",
             "offset",
             "size",
