@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tiering.system.accessed_bits import huge_file_maps, used_maps
@@ -217,9 +218,8 @@ class PageFaultSource:
         """Look which files are mapped in large pieces, in the processes that had minor faults on data files."""
         maps = huge_file_maps()
         if maps != self._huge_maps:
-            minor = pl.DataFrame({"pid": found.pid, "file": found.file}).filter(pl.Series(~found.is_major))
-            for pid, files in minor.group_by("pid").agg(pl.col("file").unique()).rows():
-                self._unchecked.setdefault(pid, set()).update(files)
+            for pid, file in _used_by(found.pid[~found.is_major], found.file[~found.is_major]):
+                self._unchecked.setdefault(pid, set()).add(file)
         self._huge_maps = maps
         now, begin = time.monotonic(), time.thread_time()
         is_due = now >= self._huge_due or not self._eases
@@ -290,3 +290,9 @@ class PageFaultSource:
             pl.lit(None).alias("flags"),
         )
         return pl.concat([maps, reads.filter(pl.col("size") > 0).cast(EVENT_SCHEMA)])
+
+
+def _used_by(pid: npt.NDArray[np.int32], file: npt.NDArray[np.uint64]) -> set[tuple[int, int]]:
+    """Return the processes that had faults, each with each of its files."""
+    is_other = np.append(True, (pid[1:] != pid[:-1]) | (file[1:] != file[:-1]))[: len(pid)]
+    return set(zip(pid[is_other].tolist(), file[is_other].tolist(), strict=True))
