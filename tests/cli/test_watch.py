@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from urllib.request import urlopen
 
 import jsonschema
@@ -137,6 +138,8 @@ def test_a_reader_of_the_documents_that_goes_away_ends_the_watch_with_a_whole_tr
         words = [PROGRAM, "watch", job.pid, "-o", trace, "--json"]
         with subprocess.Popen([*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
             documents(watching.stdout.readline().decode())
+            threads = [each.read_text() for each in Path(f"/proc/{watching.pid}/task").glob("*/comm")]
+            assert sum(bool(re.match(r"polars-\d", each)) for each in threads) == 1
             watching.stdout.close()
             assert watching.wait(60) == 141
             assert watching.stderr.read() == b""

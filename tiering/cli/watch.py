@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Images that tell how large all are.
 _PROBES = 50
+#: Where Polars looks for the number of its threads.
+_POLARS_THREADS = "POLARS_MAX_THREADS"
 
 
 def watch(
@@ -104,9 +106,10 @@ def watch(
     """
     target = _target(job, name)
     # Imported here so that `tiering --help` does not wait for Polars.
-    from tiering.cli.watch_view import WatchView
-    from tiering.trace.watching.job_progress import ProgressTally
-    from tiering.trace.watching.watch import watch as record
+    with _one_thread():
+        from tiering.cli.watch_view import WatchView
+        from tiering.trace.watching.job_progress import ProgressTally
+        from tiering.trace.watching.watch import watch as record
     from tiering.units import parse_seconds
     from tiering.workload.causes import causes
 
@@ -145,6 +148,26 @@ def watch(
         if emit is not None:
             emit(_result(watched, waits), "watch")
     _conclude(watched, waits, dataset)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let Polars begin with one thread, unless the user says otherwise.
+
+    To wake others for the little that a look has to do takes longer than that, and the processors are the job's. A
+    command that is started does not see the setting.
+    """
+    before = os.environ.get(_POLARS_THREADS)
+    os.environ.setdefault(_POLARS_THREADS, "1")
+    try:
+        from polars import thread_pool_size
+
+        # The threads begin when somebody first asks for them.
+        thread_pool_size()
+        yield
+    finally:
+        if before is None:
+            del os.environ[_POLARS_THREADS]
 
 
 def _target(job: list[str] | None, name: str | None) -> int | str | list[str]:
