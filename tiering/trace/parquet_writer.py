@@ -42,13 +42,14 @@ class TraceWriter:
 
     def add(self, batch: pl.DataFrame) -> None:
         """Add events (EVENT_SCHEMA). The sum mapped_bytes, in B, excludes the machinery of programs."""
+        if not len(batch):
+            return
         op, size = batch["op"], batch["size"]
         self.events += len(batch)
         self.bytes_read += int(size.filter(op == "read").sum())
         self.bytes_written += int(size.filter(op == "write").sum())
-        self.mapped_bytes += int(batch.select("size", "path").filter(op == "mmap").filter(~is_noise())["size"].sum())
-        if not len(batch):
-            return
+        if (is_map := op == "mmap").any():
+            self.mapped_bytes += int(batch.select("size", "path").filter(is_map).filter(~is_noise())["size"].sum())
         self._waiting.append(batch)
         self._rows += len(batch)
         if len(self._waiting) >= _BATCHES:

@@ -11,7 +11,7 @@ import polars as pl
 
 from tiering.system.process_tree import TreeLook
 from tiering.trace.completeness import Completeness
-from tiering.trace.events import IS_NOWHERE, in_order
+from tiering.trace.events import UNPLACED, in_order
 from tiering.trace.watching.byte_totals import ByteTotals
 from tiering.trace.watching.data_files import DataFiles
 from tiering.trace.watching.file_positions import FilePositions
@@ -86,8 +86,7 @@ class Evidence:
                     self._reads += int(is_read.sum())
         events = in_order(pl.concat(parts))
         self._count(events, look)
-        reads = events.select("op", "file", "offset", "size", "path", "flags").filter(pl.col("op") == "read")
-        touched, again = self._of_dataset(reads)
+        touched, again = self._of_dataset(events)
         is_seen = isinstance(self._faults, PageFaultSource)
         names = self._faults.maps.names() if isinstance(self._faults, PageFaultSource) else set()
         opened = self._calls.paths() if isinstance(self._calls, SystemCalls) else self._positions.paths
@@ -129,12 +128,15 @@ class Evidence:
 
     def _count(self, events: pl.DataFrame, look: Look) -> None:
         """Add up the calls, and the bytes whose files are unknown."""
-        somewhere = events.filter(IS_NOWHERE, pl.col("path").is_not_null()).unique("path", keep="first")
-        for path, pid in somewhere.select("path", "pid").rows():
-            self._somewhere.setdefault(path, self._files.size(path, pid))
-        moved = events.select("op", "size", "path").filter(pl.col("op").is_in(["read", "write"]))
-        self._moved += int(moved["size"].sum())
-        self._nameless += int(moved["size"].filter(moved["path"].is_null()).sum())
+        # Of columns, not of tables: for a table, Polars wakes its threads.
+        op, size, path = (events[name] for name in ("op", "size", "path"))
+        is_moved = (op == "read") | (op == "write")
+        self._moved += int(size.filter(is_moved).sum())
+        self._nameless += int(size.filter(is_moved & path.is_null()).sum())
+        if (is_nowhere := _is_nowhere(events) & path.is_not_null()).any():
+            somewhere = events.filter(is_nowhere).unique("path", keep="first")
+            for name, pid in somewhere.select("path", "pid").rows():
+                self._somewhere.setdefault(name, self._files.size(name, pid))
         self._reads += sum(count.reads for count in look.counts.values())
         self._writes += sum(count.writes for count in look.counts.values())
 
@@ -155,13 +157,20 @@ class Evidence:
         """Give all sources back."""
         self._open.close()
 
-    def _of_dataset(self, reads: pl.DataFrame) -> tuple[int | None, int | None]:
+    def _of_dataset(self, events: pl.DataFrame) -> tuple[int | None, int | None]:
         """Return the B read for the first time and again; None if the places of too many are unknown."""
-        nowhere = int(reads.filter(IS_NOWHERE)["size"].sum())
-        placed = reads.filter(pl.col("offset").is_not_null())
+        size, is_read = events["size"], events["op"] == "read"
+        nowhere = int(size.filter(_is_nowhere(events)).sum())
+        placed = events.select("file", "offset", "size", "path").filter(is_read & events["offset"].is_not_null())
         if self._files.has_dataset:
             names = placed["path"].unique().drop_nulls()
             mine = [name for name in names if self._files.is_of_dataset(name)]
             placed = placed.filter(pl.col("path").is_in(mine))
         touched = self._touched.add(placed) if len(placed) else (0, 0)
-        return (None, None) if nowhere > _UNPLACED * int(reads["size"].sum()) else touched
+        return (None, None) if nowhere > _UNPLACED * int(size.filter(is_read).sum()) else touched
+
+
+def _is_nowhere(events: pl.DataFrame) -> pl.Series:
+    """Return which events are reads without even a likely position, as events.IS_NOWHERE has it."""
+    is_unplaced = (events["flags"] == UNPLACED).fill_null(value=False)
+    return is_unplaced & (events["op"] == "read") & events["offset"].is_null()
