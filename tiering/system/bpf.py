@@ -175,7 +175,7 @@ def value_of(shared: Map, key: bytes) -> bytes:
 
 def tracepoint_types(names: Iterable[str]) -> dict[str, int]:
     """Return the number of each tracepoint's type. Raises OSError if the kernel has none."""
-    return {each.removeprefix(_TYPED): found for each, found in type_numbers(_TYPED + name for name in names).items()}
+    return {each.removeprefix(_TYPED): found for each, found in type_numbers([_TYPED + name for name in names]).items()}
 
 
 def attach(program: Program, tracepoint: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -48,7 +48,7 @@ def member_offsets(members: dict[str, tuple[str, ...]]) -> dict[str, int]:
     return found
 
 
-def type_numbers(names: Iterable[str]) -> dict[str, int]:
+def type_numbers(names: Collection[str]) -> dict[str, int]:
     """Look up the numbers of types, by which bpf(2) names them.
 
     Args:

@@ -110,3 +110,8 @@ def recorded(calls, pid):
     except FileNotFoundError:
         return False
     return True
+
+
+def test_a_kernel_without_a_tracepoint_is_told_by_its_name():
+    with pytest.raises(OSError, match="this kernel has no btf_trace_nothing"):
+        bpf.tracepoint_types(["sys_exit", "nothing"])
