@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from tiering.advice.catalog import Tier
 from tiering.advice.dataset_sizes import DatasetSizes
@@ -11,7 +12,10 @@ from tiering.advice.job import Job
 from tiering.advice.option import Option
 from tiering.advice.prediction import Setting
 from tiering.advice.stored_size import ZSTD_RATIO
-from tiering.units import format_bytes, format_percent, format_usd
+from tiering.units import format_bytes, format_percent, format_seconds, format_usd
+
+#: Hours below which waiting is said in a smaller unit.
+_SHORT: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +34,16 @@ class Assumption:
 def doing_nothing(stay: Option, epochs: int, job: Job) -> str:
     """Return the cost of leaving the dataset as it is. epochs: of a run."""
     waiting = stay.run_s(epochs) / 3600 * stay.nodes
-    hours = "node hours" if stay.nodes > 1 else "hours"
+    waited = f"{waiting:,.{0 if waiting >= 100 else 2}f} {'node hours' if stay.nodes > 1 else 'hours'}"
+    if waiting < _SHORT and stay.nodes == 1:
+        waited = format_seconds(stay.run_s(epochs))
     usd = job.waiting_usd
     # Where time comes first, no price was given for it.
     first = job.hour_usd is None and stay.stall_fraction is not None
     price = "" if first else f": {format_usd(waiting * usd)} USD at {format_usd(usd)} USD an hour"
     return (
         f"Doing nothing costs {format_usd(stay.monthly_usd)} USD a month for plain files on {stay.tier_title}, and "
-        f"{waiting:,.{0 if waiting >= 100 else 2}f} {hours} of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}"
+        f"{waited} of a run of {epochs:,} epoch{'s' if epochs > 1 else ''}"
         f"{price}."
     )
 

@@ -164,13 +164,15 @@ def _endurance(tier: Tier, size: int | None, written_per_day: float | None) -> I
         return
     whole = size if size is not None else tier.capacity
     rating = f"{format_number(tier.endurance)} drive write{'s' if tier.endurance != 1 else ''} a day"
-    yield f"{tier.title} is rated for {rating}" + (
+    yield f"{tier.title[:1].upper()}{tier.title[1:]} is rated for {rating}" + (
         f": {format_bytes(whole * tier.endurance)} a day on {format_bytes(whole)}." if whole else "."
     )
     years = life_years(tier, whole, written_per_day) if whole and written_per_day else None
     if years is not None and written_per_day is not None:
         advice = " Take a larger or a write-intensive device." if years < WARRANTY_YEARS else ""
         lasts = f"{years:,.1f} years" if years < 100 else "more than 100 years"
+        if years < 1:
+            lasts = format_seconds(years * 12 * MONTH_SECONDS)
         yield f"The trace writes {format_bytes(written_per_day)} a day: it lasts {lasts}.{advice}"
     else:
         yield "No trace shows how much is written a day, so its life is not known."

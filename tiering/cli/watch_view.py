@@ -111,7 +111,7 @@ def _job(progress: JobProgress) -> Iterator[Text]:
     """Yield the lines about files, dataset and epochs."""
     yield Text(f"{'files in use':<14}{format_count(progress.files)}")
     yield Text(f"{'dataset':<14}{_touched(progress)}")
-    yield _epoch(progress.epoch)
+    yield _epoch(progress.epoch, knows_dataset=progress.touched_share is not None)
     memory = progress.memory
     if memory is not None and memory.limit is not None and memory.used is not None:
         yield Text(f"{'memory':<14}{format_bytes(memory.used)} used of {format_bytes(memory.limit)} allowed")
@@ -121,9 +121,10 @@ def _job(progress: JobProgress) -> Iterator[Text]:
         yield Text(f"{'accelerator':<14}{format_percent(each.busy)} busy{others}, {used} used: {_clean(each.name)}")
 
 
-def _epoch(epoch: EpochEstimate | None) -> Text:
+def _epoch(epoch: EpochEstimate | None, *, knows_dataset: bool) -> Text:
     if epoch is None:
-        return Text(f"{'epoch':<14}not known yet; --dataset PATH says how many bytes it has")
+        hint = "" if knows_dataset else "; --dataset PATH says how many bytes it has"
+        return Text(f"{'epoch':<14}not known yet{hint}")
     full = round(_BAR * epoch.done)
     return Text.assemble(
         f"{'epoch':<14}{format_count(epoch.number)} ", ("━" * full, "cyan"), ("━" * (_BAR - full), "dim"), " ",

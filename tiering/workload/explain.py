@@ -190,7 +190,7 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "read_size": _size("a read moves {} on average"),
     "write_size": _size("a write moves {} on average"),
     "write_call_share": _share("{} of the read and write calls are writes", "no call is a write"),
-    "file_coverage": _share("{} of the bytes of the files that are read have been read so far"),
+    "file_coverage": _share("{} of the bytes in the files that were read from were read"),
     "unrepeated": lambda value: (
         "reads repeat less often than random reads would, as in an epoch" if value > 0 else "reads repeat"
     ),
