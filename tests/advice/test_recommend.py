@@ -283,7 +283,7 @@ def test_endurance_is_a_life_in_years():
     large = dataset(10**6, 20 * 10**12)
     found = recommend(large, verdict=verdict("write-heavy"), job=Job(written_per_day=150e12))
     assert found.choice.cache_local == TIERS["nvme"].capacity
-    assert "it lasts 0.5 years. Take a larger or a write-intensive device." in found.choice.reason
+    assert "it lasts 183 days. Take a larger or a write-intensive device." in found.choice.reason
     found = recommend(IMAGENET, verdict=verdict("write-heavy"), job=Job(written_per_day=1e9))
     assert "it lasts 70.0 years." in found.choice.reason
 
