@@ -8,7 +8,6 @@ would have read at that speed since the look before is stated as perhaps read.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import polars as pl
 
 from tiering.system.accessed_bits import clear_accessed, used_maps
+from tiering.system.process_files import TICKS
 from tiering.trace.events import EVENT_SCHEMA, UNPLACED
 from tiering.trace.watching.data_files import DataFiles, identity
 from tiering.trace.watching.observation import SourceUse
@@ -69,7 +69,7 @@ class WarmMaps(KeptByKernel):
         #: When the bits of each process were read and cleared: from and to, in s of the monotonic clock.
         self._cleared: dict[int, tuple[float, float]] = {}
         #: Clock ticks since boot: the bits of what started later say what it used since the watching began.
-        self._begun = time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+        self._begun = time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS
         #: Every process whose bits were read after they were cleared.
         self.covered: set[int] = set()
         #: B that page faults may still explain, as the last of them are reported later.
@@ -155,14 +155,15 @@ class WarmMaps(KeptByKernel):
         except OSError as error:
             self._refused = f"{error.strerror} for process {pid}"
             return {}
+        before, self._cleared[pid] = self._cleared.get(pid), (read, time.monotonic())
         if not maps:
             return {}
-        before, self._cleared[pid] = self._cleared.get(pid), (read, time.monotonic())
         if before is None:
-            if look.tree.alive[pid].started < self._begun:
+            started = look.tree.alive[pid].started
+            if started < self._begun:
                 # The bits say what was used at any time before.
                 return {}
-            before = (read - look.seconds,) * 2
+            before = (read - (time.clock_gettime(time.CLOCK_BOOTTIME) - started / TICKS),) * 2
         shortest, longest = max(_SHORTEST, begin - before[1]), max(_SHORTEST, read - before[0])
         self.covered.add(pid)
         found: dict[Key, _Use] = {}
