@@ -345,7 +345,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, help="small images; by default some are drawn")
     parser.add_argument("--photos", type=Path, help="photographs; by default some are drawn")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=11, help="of `tiering watch`; 0 leaves it out")
     parser.add_argument("--other-rounds", type=int, default=3, help="of the other tools; 0 leaves them out")
     parser.add_argument("--quick", action="store_true", help="two rounds, and one of the other tools")
     parser.add_argument("--unprivileged", action="store_true", help="without root's rights")
@@ -370,14 +370,13 @@ def main() -> int:
         print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
         for tool in [*ATTACHED, *STARTED]:
             is_ours = tool == "tiering watch"
-            for kind in asked.only if rounds * is_ours or others else ():
+            times = rounds if is_ours else others
+            for kind in asked.only if times else ():
                 program = str(ATTACHED[tool][0](0, work)[0]) if tool in ATTACHED else str(PROGRAM)
                 if shutil.which(program) is None:
                     print(f"| {kind} | {tool} | {program} is not installed | | | | | |", flush=True)
                     continue
-                figures = measured(
-                    tool, kind, data, work, rounds if is_ours else others, UNPRIVILEGED if asked.unprivileged else ()
-                )
+                figures = measured(tool, kind, data, work, times, UNPRIVILEGED if asked.unprivileged else ())
                 ok &= figures.ok or not is_ours or kind in _EXTREME
                 print(f"| {kind} | {tool} | {figures.cells()} |", flush=True)
     return 0 if ok else 1
