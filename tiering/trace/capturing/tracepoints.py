@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: s between looks at the ring, B that are processed before the next, and B that wait in memory at most.
 _PAUSE, _AT_ONCE, _IN_MEMORY = 0.01, 1 << 20, 64 << 20
+#: s for which fewer wait: to process few records takes as long as to process thousands.
+_GATHERED = 0.25
 #: How many events go to the writer together.
 _BATCH = 100_000
 
@@ -69,11 +71,14 @@ def _recorded(
     mapped = MappedReads(process.pid, faults, events)
     calls.start(process.pid, link_of("/proc/self/cwd") or "")
     status = read = written = None
+    due = 0.0
     while True:
         waiting.fill()
         mapped.look()
-        if taken := waiting.next():
+        is_due = waiting.length >= _AT_ONCE or status is not None or time.monotonic() >= due
+        if is_due and (taken := waiting.next()):
             calls.add(taken)
+            due = time.monotonic() + _GATHERED
             for pid in calls.ended:
                 recorder.leave(pid)
             calls.ended.clear()
