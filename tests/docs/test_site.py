@@ -147,6 +147,8 @@ def check(page, address, name, axe, schemes=("light", "dark")):
             assert page.evaluate(WIDER) == [], (name, width)
             assert page.evaluate(BROKEN_OPTIONS, ".md-content") == [], (name, width)
         page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+        # Colours pass from those of one width to those of another.
+        page.wait_for_function("document.getAnimations().every(each => each.playState != 'running')")
         assert serious(page, axe) == [], (name, scheme)
         assert page.said == [], (name, scheme)
 
