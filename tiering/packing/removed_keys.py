@@ -50,7 +50,7 @@ class RemovedKeys:
         try:
             data = sound_bytes(store / name, manifest.documents[name])
         except FileNotFoundError as error:
-            raise damaged(store / name, "the list of removed samples", "no such file") from error
+            raise damaged(store / name, "the list of removed samples", "nothing") from error
         if data is None or len(data) % (_LENGTH + 1):
             raise damaged(store / name, "a digest on each line, with the CRC-32C of the manifest", "other bytes")
         rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, _LENGTH + 1)[:, :_LENGTH]

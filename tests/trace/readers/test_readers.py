@@ -49,7 +49,7 @@ def test_what_is_no_trace_is_refused_with_what_was_found(tmp_path, content, foun
 def test_a_directory_and_a_missing_file_are_refused(tmp_path):
     with pytest.raises(TraceError, match="found a directory"):
         read_trace(tmp_path)
-    with pytest.raises(TraceError, match="no such file"):
+    with pytest.raises(TraceError, match=r"none: no such file\. Check the path\."):
         read_trace(tmp_path / "none")
     with pytest.raises(TraceError):
         read_trace(tmp_path / "no" / "such" / "file")

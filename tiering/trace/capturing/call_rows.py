@@ -51,7 +51,7 @@ MODES = pl.Series(["r", "w", "rw", "rw", None], dtype=pl.String())
 _MODE_OF = {"r": 0, "w": 1, "rw": 2, None: 4}
 #: How long calls took is not recorded; the read of a copy inside the kernel takes no time beside its write.
 DURATIONS = pl.Series([None, 0.0], dtype=pl.Float64())
-#: Files from which on their numbers are given anew.
+#: With more files than this, numbering starts again.
 _MOST_FILES = 1 << 17
 _NONE = np.iinfo(np.int64).min
 #: B of a record with its header, at least.

@@ -240,7 +240,7 @@ def _first_bytes(path: Path, called: Path) -> bytes:
         with open_trace(path) as file:
             return file.read(_HEAD)
     except FileNotFoundError as error:
-        raise _unusable(called, "no such file") from error
+        raise TraceError(str(called), found="no such file", action=f"Check the path. {RECORD}") from error
     except BROKEN as error:
         raise _unusable(called, f"broken compressed data ({error})") from error
     except OSError as error:

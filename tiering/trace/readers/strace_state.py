@@ -14,8 +14,8 @@ from tiering.trace.readers.processes import File, Files, OpenFile, Process, Proc
 #: B; leaves space to add an offset and a size in 64 bits.
 _MOST = 1 << 61
 
-#: With more names than this, those of files that nobody has open are forgotten. A file has two names, of 0.2 kB each.
-#: Opening it again takes 2 us more.
+#: How many names to keep. Beyond that, files that no process has open lose theirs: two a file, 0.2 kB each. To open
+#: such a file again takes 2 us more.
 _NAMES = 1 << 18
 
 #: How many events may wait for an earlier one.
@@ -112,7 +112,7 @@ class Calls:
         return table[:sure]
 
     def forget_names(self) -> None:
-        """If many files are known, forget those that nobody has open. A job may have a file for each sample.
+        """Forget the files that no process has open, once there are many. A job may read each sample from its own file.
 
         Their sizes are lost, so that appending to one of them has no offset until its size is seen again.
         """

@@ -252,7 +252,9 @@ class PageFaultSource:
         waiting = waits[of_fault]
         self._held = faults.at(waiting)
         done = runs.at(~waits)
-        self._least += int((~waiting).sum()) * PAGE
+        # A file may end within the page of a fault.
+        touched = np.bincount(of_fault, minlength=len(waits))[~waits] * PAGE
+        self._least += int(np.minimum(touched, done.end - done.start).sum())
         self._counted += int((done.end - done.start).sum())
         self._most += int(done.most.sum())
         if self._shown is not None:

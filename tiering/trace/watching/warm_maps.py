@@ -21,8 +21,8 @@ from tiering.trace.watching.data_files import DataFiles, identity
 from tiering.trace.watching.observation import SourceUse
 from tiering.trace.watching.source import NO_EVENTS, KeptByKernel, Look
 
-#: The share of one core that reading and clearing the bits may take.
-_SHARE = 0.006
+#: The share of one core that reading and clearing the bits may take, and s to the look that is the first to count.
+_SHARE, _SECOND = 0.006, 2.0
 #: If more than this share of a file was used between two looks, some of it was perhaps used twice.
 _FULL = 0.5
 #: s of a short look at most and at least, and the share of a file that is used in a good one at the most.
@@ -30,6 +30,8 @@ _LONGEST, _SHORTEST = 0.05, 0.002
 _MUCH = 0.2
 #: B a second that a process reads from memory at the most: what two threads do that only add up.
 _FASTEST = 4e10
+#: In place of a path, for all files of a process whose bits were cleared and not read since.
+_UNREAD = ""
 
 #: A mapped file of a process: its number, and the path.
 Key = tuple[int, str]
@@ -79,6 +81,8 @@ class WarmMaps(KeptByKernel):
         self._fastest: dict[str, float] = {}
         self._seconds = _LONGEST
         self._due = self._now = 0.0
+        #: Processes that ended before their bits were read a second time.
+        self._once = 0
         self._looks = self._full = self._huge = 0
         self._refused = ""
         self._unsure = 0.0
@@ -117,6 +121,7 @@ class WarmMaps(KeptByKernel):
             return []
         # What they used after their last look is not known.
         self._unsure += sum(self._since(key) for key in self._rates if key[0] in ended)
+        self._once += sum((pid, _UNREAD) in self._rates for pid in ended)
         self._rates = {key: rate for key, rate in self._rates.items() if key[0] not in ended}
         self._cleared = {pid: at for pid, at in self._cleared.items() if pid not in ended}
         return [(key, self._open.pop(key)) for key in list(self._open) if key[0] in ended]
@@ -125,11 +130,11 @@ class WarmMaps(KeptByKernel):
         """Look at the bits, and return rows."""
         begin = time.thread_time()
         shown = self._faults()
-        before, self._open = self._open, {}
+        before, self._open, self._rates = self._open, {}, {}
         found = {key: use for pid in look.tree.alive for key, use in self._used(pid, look).items()}
         full = {key for key, use in found.items() if self._is_full(key, use)}
         short = self._short_look(full, look)
-        rows, self._rates = [], {}
+        rows = []
         self._fastest = {path: self._fastest[path] for _, path in found if path in self._fastest}
         for key, use in found.items():
             left = self._left(key, use, short.get(key), shown.get((key[0], identity(key[1])), (0, 0)))
@@ -141,7 +146,8 @@ class WarmMaps(KeptByKernel):
         self._looks, self._full = self._looks + len(found), self._full + len(full)
         self._huge += sum(use.huge > 0 for use in found.values())
         self._now = time.monotonic()
-        self._due = self._now + (time.thread_time() - begin) / _SHARE
+        pause = (time.thread_time() - begin) / _SHARE
+        self._due = self._now + (pause if self._looks else min(pause, _SECOND))
         return rows
 
     def _used(self, pid: int, look: Look) -> dict[Key, _Use]:
@@ -161,7 +167,9 @@ class WarmMaps(KeptByKernel):
         if before is None:
             started = look.tree.alive[pid].started
             if started < self._begun:
-                # The bits say what was used at any time before.
+                # The bits say what was used at any time before. What it uses from now on is not known until they are
+                # read again.
+                self._rates[pid, _UNREAD] = _FASTEST
                 return {}
             before = (read - (time.clock_gettime(time.CLOCK_BOOTTIME) - started / TICKS),) * 2
         shortest, longest = max(_SHORTEST, begin - before[1]), max(_SHORTEST, read - before[0])
@@ -211,7 +219,9 @@ class WarmMaps(KeptByKernel):
         if short is not None:
             least, highest = least + short.size - short.huge, highest + short.size
         if self._is_full(key, use):
-            self._rates[key] = max(use.rate, self._fastest.get(key[1], 0.0))
+            fastest = self._fastest.get(key[1], 0.0)
+            # If it is faster on average than in every short look, the job reads in bursts, at a speed that is unknown.
+            self._rates[key] = fastest if fastest >= use.rate else _FASTEST
             highest = max(highest, int(self._rates[key] * use.longest))
         # The kernel marks the neighbours that it maps with a page as used, too.
         left = least - max(counted, most)
@@ -221,6 +231,11 @@ class WarmMaps(KeptByKernel):
     def notes(self) -> list[str]:
         """Say when the bytes are only the least."""
         notes = []
+        if unread := self._once + sum(path == _UNREAD for _, path in self._rates):
+            notes.append(
+                f"The accessed bits of {unread:,} of the processes were read only once, which shows nothing: how much "
+                "of their mapped files they read is not known. Watch longer."
+            )
         if self._full:
             notes.append(
                 f"In {self._full:,} of {self._looks:,} looks at accessed bits over half of a mapped file had been "
