@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tiering.system.process_tree import ProcessTree
 from tiering.trace.capturing.running import held
 from tiering.trace.profile import profile_trace
 from tiering.trace.watching.watch import watch
+from tiering.units import parse_bytes
 
 PAGES = 2_000
 #: Waits until somebody watches.
@@ -357,6 +359,28 @@ def test_epochs_over_a_map_that_stays_in_memory_are_counted_within_the_stated_er
     # However seldom a busy machine lets the watcher look.
     assert 0 < found <= 1.01 * read or name == "written_at_once"
     assert found + profile.bytes_mapped_unsure >= 0.98 * read
+
+
+SMALL = """
+import mmap, os, sys
+for number in range(300):
+    with open(f"{sys.argv[1]}/{number}", "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+            mapped[0]
+"""
+
+
+def test_of_small_mapped_files_no_more_is_read_at_least_than_is_counted(tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    for number in range(300):
+        (files / str(number)).write_bytes(bytes(5_000 if number % 2 else 100))
+    with job(SMALL, files) as process:
+        made = watch(process.pid, tmp_path / "t", on_look=lambda _: begin(process))
+    (sizes,) = (re.findall(r"[\d.]+ [kM]?B", note) for note in made.notes if "Page faults show" in note)
+    counted, least, most = (parse_bytes(size) for size in sizes[:3])
+    assert 0 < least <= counted <= most
 
 
 def test_a_watch_too_short_to_read_accessed_bits_twice_says_that_it_knows_nothing(big, tmp_path):
